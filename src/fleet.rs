@@ -1,0 +1,76 @@
+//! The domain: what a fleet is, what it costs, and what happens to it. Pure: no async, no clock, no I/O.
+//!
+//! Everything that happens is one of three calls on [`Fleet`]: [`Fleet::observe`] for what was read,
+//! [`Fleet::order`] for what somebody asks, [`Fleet::tick`] for the passing of time. Each returns the [`Action`]s to perform.
+
+pub mod backend;
+pub mod engine;
+pub mod finding;
+pub mod history;
+pub mod id;
+pub mod ledger;
+pub mod live;
+pub mod message;
+pub mod model;
+pub mod money;
+pub mod preview;
+pub mod request;
+pub mod wake;
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+pub use backend::{Backend, Kind};
+pub use finding::{Finding, Severity};
+pub use id::{BackendId, ModelId};
+pub use message::{Action, Actor, AuditEntry, Command, Observation, Receipt, Refusal};
+pub use model::Model;
+pub use money::Usd;
+pub use preview::{Preview, preview};
+pub use request::RequestRecord;
+pub use wake::{Stage, State};
+
+/// Requests kept for the live tail.
+pub const REQUESTS_KEPT: usize = 1000;
+/// Audit lines kept in memory.
+pub const AUDIT_KEPT: usize = 500;
+
+/// Everything one console looks at: the one picture out.
+///
+/// Cloning is cheap: what is large is shared, and copied only when it changes.
+#[derive(Clone, Debug, Serialize)]
+pub struct Fleet {
+    /// Its name; `demo` always exists.
+    pub name: String,
+    /// How many times faster than the wall's clock its time runs; 1 but for the demo.
+    pub speed: u32,
+    /// When this process began to watch.
+    pub started: DateTime<Utc>,
+    /// The fleet time of this picture.
+    pub now: DateTime<Utc>,
+    /// Where clients send requests: `http://127.0.0.1:4000/v1`; `None` without a gateway.
+    pub gateway: Option<String>,
+    /// Dollars a month that come with self-hosting whatever the traffic.
+    pub fixed_per_month: Usd,
+    /// In the order of the config.
+    pub models: Vec<Arc<Model>>,
+    /// In the order of the config, grouped by model.
+    pub backends: Vec<Arc<Backend>>,
+    /// The newest answered requests, oldest first.
+    pub requests: VecDeque<Arc<RequestRecord>>,
+    /// Requests answered since the start, and of these the ones that failed (status 500 and above).
+    pub answered: u64,
+    /// See `answered`.
+    pub failed: u64,
+    /// Who did what, oldest first.
+    pub audit: VecDeque<Arc<AuditEntry>>,
+    /// What needs attention, worst first.
+    pub findings: Vec<Finding>,
+    /// The last two hours.
+    pub history: Arc<history::History>,
+    /// Readings that were dropped because a queue was full.
+    pub dropped: u64,
+}

@@ -1,0 +1,197 @@
+//! What goes in and out of the domain: observations and commands in, actions out.
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use super::backend::LogLine;
+use super::engine::{EngineSample, Gpu};
+use super::id::{BackendId, ModelId};
+use super::request::RequestRecord;
+use super::wake::Stage;
+
+/// Something that was read. `at` is fleet time.
+#[derive(Clone, Debug)]
+pub enum Observation {
+    /// An engine's metrics page.
+    Engine {
+        backend: BackendId,
+        sample: Box<EngineSample>,
+        at: DateTime<Utc>,
+    },
+    /// An engine's or a hosted API's address did not answer, or answered nonsense.
+    Unreachable {
+        backend: BackendId,
+        reason: String,
+        at: DateTime<Utc>,
+    },
+    /// The engine answered its health check (and does not sleep), or refused it.
+    Health {
+        backend: BackendId,
+        ok: bool,
+        at: DateTime<Utc>,
+    },
+    /// The engine said whether it sleeps.
+    Sleeping {
+        backend: BackendId,
+        asleep: bool,
+        at: DateTime<Utc>,
+    },
+    /// The GPUs that a backend holds.
+    Gpus {
+        backend: BackendId,
+        gpus: Vec<Gpu>,
+        at: DateTime<Utc>,
+    },
+    /// A line of the engine's log, and what it says of the wake.
+    Log {
+        backend: BackendId,
+        line: LogLine,
+        stage: Option<StageMark>,
+    },
+    /// The engine's process ended by itself. `reason` is in plain words.
+    Exited {
+        backend: BackendId,
+        status: Option<i32>,
+        reason: String,
+        at: DateTime<Utc>,
+    },
+    /// An action was carried out, or could not be.
+    Performed {
+        action: Action,
+        result: Result<(), String>,
+        at: DateTime<Utc>,
+    },
+    /// The gateway finished a request.
+    Request(Box<RequestRecord>),
+    /// What the gateway has under way now: requests in flight by backend, held by model.
+    Gateway {
+        in_flight: Vec<(BackendId, u32)>,
+        held: Vec<(ModelId, u32)>,
+        at: DateTime<Utc>,
+    },
+    /// A hosted backend answered 429; it may be asked again at `until`.
+    Limited {
+        backend: BackendId,
+        until: DateTime<Utc>,
+        at: DateTime<Utc>,
+    },
+    /// A queue was full and this many readings were dropped.
+    Dropped { what: &'static str, count: u64 },
+}
+
+/// What a log line says of a wake.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct StageMark {
+    /// The stage that runs from this line on.
+    pub stage: Stage,
+    /// 0 to 100, where the line says so.
+    pub percent: Option<f32>,
+}
+
+/// What an operator, a cold request or a policy asks for. The one door in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "command", rename_all = "kebab-case")]
+pub enum Command {
+    /// Bring it to warm.
+    Wake { backend: BackendId },
+    /// Finish what runs, then sleep; a request may wake it again.
+    Sleep { backend: BackendId },
+    /// Take it out of service: finish what runs, then sleep, and stay out until `Undrain`.
+    Drain { backend: BackendId },
+    /// Put it back in service.
+    Undrain { backend: BackendId },
+    /// Keep it warm.
+    Pin {
+        backend: BackendId,
+        until: Option<DateTime<Utc>>,
+        reason: String,
+    },
+    /// Lift a pin.
+    Unpin { backend: BackendId },
+    /// Set the weights of a model's backends; those not named keep theirs.
+    Weights {
+        model: ModelId,
+        weights: Vec<(BackendId, u32)>,
+    },
+    /// Swap the shares of the hosted and the self-hosted side of a model.
+    Flip { model: ModelId },
+    /// Restore what stood before the newest command that can be undone.
+    Undo,
+}
+
+/// Who asks.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[serde(tag = "kind", content = "name", rename_all = "kebab-case")]
+pub enum Actor {
+    /// A person, by name.
+    Operator(String),
+    /// A request to a cold model.
+    Request,
+    /// The idle timer, a pin, a cap: the fleet itself.
+    Policy(String),
+}
+
+impl Actor {
+    /// The name that the audit shows.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Operator(name) | Self::Policy(name) => name,
+            Self::Request => "request",
+        }
+    }
+}
+
+/// What is to be done outside. Only an actuator carries it out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "action", rename_all = "kebab-case")]
+pub enum Action {
+    /// Start or wake the engine.
+    Start { backend: BackendId },
+    /// Put the engine to sleep, or stop it and release its machine: whichever the backend does.
+    Stop { backend: BackendId },
+}
+
+impl Action {
+    /// The backend it is done to.
+    pub fn backend(&self) -> &BackendId {
+        match self {
+            Self::Start { backend } | Self::Stop { backend } => backend,
+        }
+    }
+}
+
+/// Why a command was not carried out: what, and what to do instead.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
+#[error("{what}; {hint}")]
+pub struct Refusal {
+    /// What stands in the way.
+    pub what: String,
+    /// What to do about it.
+    pub hint: String,
+}
+
+/// A command that was accepted, in words: "wake of h100-b began".
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Receipt {
+    /// What happened.
+    pub said: String,
+    /// Whether `Undo` restores what stood before.
+    pub undoable: bool,
+}
+
+/// One line of the audit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct AuditEntry {
+    /// When, in fleet time.
+    pub at: DateTime<Utc>,
+    /// Who.
+    pub by: Actor,
+    /// The word of what was done: `wake`, `drain`, `late`, `failed`, …
+    pub verb: String,
+    /// To what.
+    pub target: String,
+    /// With what result.
+    pub result: String,
+    /// Whether the result is a refusal or a failure.
+    pub bad: bool,
+}

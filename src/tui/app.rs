@@ -1,0 +1,237 @@
+//! What the console knows besides the fleet itself: where the operator is and what is half-typed.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::fleet::{Backend, BackendId, Command, Fleet, Model, Preview};
+
+use super::theme::Theme;
+
+/// All state of the console. A frame is a function of this and nothing else.
+#[derive(Debug)]
+pub struct App {
+    /// The picture to draw.
+    pub fleet: Arc<Fleet>,
+    /// Whether pictures still arrive.
+    pub link: Link,
+    /// Who sits here; goes with each command into the audit.
+    pub operator: String,
+    /// Takes the actions away.
+    pub read_only: bool,
+    /// The screen that is shown.
+    pub screen: Screen,
+    /// Where `esc` leads, newest last.
+    pub back: Vec<Screen>,
+    /// What has the keyboard.
+    pub mode: Mode,
+    /// The selected backend; followed by id, so that rows may move under it.
+    pub selected: Option<BackendId>,
+    /// Marked backends: an action goes to all of them.
+    pub marks: BTreeSet<BackendId>,
+    /// Only rows that contain this are shown; empty shows all.
+    pub filter: String,
+    /// The order of the Fleet table.
+    pub sort: Sort,
+    /// First visible line of lists that follow no backend (log, requests, audit), counted from the newest; 0 follows.
+    pub scroll: usize,
+    /// The requests tail stands still on this picture while set.
+    pub frozen: Option<Arc<Fleet>>,
+    /// Weights being edited on the Routing screen, not yet applied; by backend of the selected model.
+    pub draft: Option<Vec<(BackendId, u32)>>,
+    /// Short messages, newest last.
+    pub toasts: Vec<Toast>,
+    /// Colours and glyphs.
+    pub theme: Theme,
+    /// Columns and rows of the terminal.
+    pub size: (u16, u16),
+}
+
+/// Whether pictures still arrive.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Link {
+    /// None has arrived yet.
+    Loading,
+    /// They arrive.
+    Live,
+    /// None has arrived for this many wall seconds.
+    Stale(u64),
+    /// The fleet is gone, and why.
+    Lost(String),
+}
+
+/// The screens, in the order of their keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Screen {
+    /// Home: the table of models and backends.
+    Fleet,
+    /// One backend: its cold start, or its figures once warm.
+    Backend,
+    /// A model's weights.
+    Routing,
+    /// Money.
+    Cost,
+    /// The live tail.
+    Requests,
+    /// Who did what.
+    Audit,
+}
+
+impl Screen {
+    /// Every screen, in the order of their keys `1` to `6`.
+    pub const ALL: [Self; 6] = [
+        Self::Fleet,
+        Self::Backend,
+        Self::Routing,
+        Self::Cost,
+        Self::Requests,
+        Self::Audit,
+    ];
+
+    /// Its name on the tab bar.
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::Fleet => "Fleet",
+            Self::Backend => "Backend",
+            Self::Routing => "Routing",
+            Self::Cost => "Cost",
+            Self::Requests => "Requests",
+            Self::Audit => "Audit",
+        }
+    }
+}
+
+/// What has the keyboard.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Mode {
+    /// The screen.
+    Normal,
+    /// The filter line.
+    Filter,
+    /// The command palette, with what is typed and the chosen completion.
+    Palette { input: String, chosen: usize },
+    /// A command with its preview, waiting for Enter. `apply` is true when the Apply button has the focus; it starts on Cancel.
+    Confirm {
+        commands: Vec<Command>,
+        previews: Vec<Preview>,
+        apply: bool,
+    },
+    /// How long and why to pin.
+    Pin {
+        backends: Vec<BackendId>,
+        duration: String,
+        reason: String,
+        field: PinField,
+        error: Option<String>,
+    },
+    /// The keys.
+    Help,
+}
+
+/// Which field of the pin form has the focus.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PinField {
+    /// How long.
+    Duration,
+    /// Why.
+    Reason,
+}
+
+/// The order of the Fleet table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sort {
+    /// By what.
+    pub column: Column,
+    /// Largest first.
+    pub descending: bool,
+}
+
+/// Columns of the Fleet table, in the order in which they are drawn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Column {
+    /// Its name; groups by model.
+    Backend,
+    /// Its state and since when.
+    State,
+    /// Weight against real share.
+    Weight,
+    /// Requests a second.
+    Requests,
+    /// Running.
+    Running,
+    /// Waiting.
+    Waiting,
+    /// TTFT p50 and p95.
+    Ttft,
+    /// Output tokens a second.
+    Tokens,
+    /// GPU utilisation with history.
+    Gpu,
+    /// KV-cache use.
+    Kv,
+    /// Dollars an hour now.
+    Rate,
+    /// Realised dollars per million output tokens.
+    Realised,
+    /// Pin, or idle time left.
+    Pin,
+}
+
+/// A short message.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Toast {
+    /// What happened.
+    pub text: String,
+    /// Whether it is bad news.
+    pub bad: bool,
+    /// Counts them, so that the loop can let each expire.
+    pub id: u64,
+}
+
+impl App {
+    /// A console at home, before the first picture has been looked at.
+    pub fn new(fleet: Arc<Fleet>, theme: Theme, operator: String, read_only: bool) -> Self {
+        let selected = fleet.backends.first().map(|b| b.id.clone());
+        Self {
+            fleet,
+            link: Link::Live,
+            operator,
+            read_only,
+            screen: Screen::Fleet,
+            back: Vec::new(),
+            mode: Mode::Normal,
+            selected,
+            marks: BTreeSet::new(),
+            filter: String::new(),
+            sort: Sort {
+                column: Column::Backend,
+                descending: false,
+            },
+            scroll: 0,
+            frozen: None,
+            draft: None,
+            toasts: Vec::new(),
+            theme,
+            size: (80, 24),
+        }
+    }
+
+    /// The selected backend, where it still exists.
+    pub fn backend(&self) -> Option<&Backend> {
+        let id = self.selected.as_ref()?;
+        self.fleet
+            .backends
+            .iter()
+            .find(|b| b.id == *id)
+            .map(AsRef::as_ref)
+    }
+
+    /// The model of the selected backend.
+    pub fn model(&self) -> Option<&Model> {
+        let id = &self.backend()?.model;
+        self.fleet
+            .models
+            .iter()
+            .find(|m| m.id == *id)
+            .map(AsRef::as_ref)
+    }
+}

@@ -1,0 +1,11 @@
+//! The Fleet screen.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
+use crate::tui::app::App;
+
+/// Draws the Fleet screen into `area`.
+pub fn render(app: &App, area: Rect, buf: &mut Buffer) {
+    let _ = (app, area, buf);
+}

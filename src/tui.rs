@@ -6,6 +6,7 @@ pub mod app;
 pub mod text;
 pub mod theme;
 pub mod view;
+pub mod widget;
 
 #[cfg(test)]
 mod tests;

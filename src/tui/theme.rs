@@ -1,6 +1,6 @@
 //! Colours by meaning, glyphs by capability. The only place that names a colour.
 
-use ratatui::style::Style;
+use ratatui::style::{Color, Modifier, Style};
 
 /// What a colour means; each means one thing everywhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -59,6 +59,40 @@ pub struct Theme {
 }
 
 impl Theme {
+    /// The default: dark ground, truecolor.
+    pub fn dark() -> Self {
+        let rgb = |hex: u32| Style::new().fg(Color::from_u32(hex));
+        let on = |hex: u32| Style::new().bg(Color::from_u32(hex));
+        Self {
+            name: "dark".to_owned(),
+            styles: [
+                rgb(0xc8_ccd8),
+                rgb(0x8a_90a6),
+                rgb(0x4a_5068),
+                rgb(0xff_ffff).add_modifier(Modifier::BOLD),
+                rgb(0x7a_a2f7).add_modifier(Modifier::BOLD),
+                rgb(0x2a_c3de),
+                rgb(0xbb_9af7),
+                rgb(0x9e_ce6a),
+                rgb(0xff_9e64),
+                rgb(0x7a_8ac0),
+                rgb(0xe0_af68),
+                rgb(0xf7_768e),
+                rgb(0xff_ffff).add_modifier(Modifier::BOLD),
+                rgb(0x3b_4261),
+                on(0x1f_2638),
+                on(0x2d_1c22),
+                on(0x14_1822),
+                on(0x0e_1016),
+                on(0x7a_a2f7)
+                    .fg(Color::from_u32(0x0e_1016))
+                    .add_modifier(Modifier::BOLD),
+                on(0x29_2f42).fg(Color::from_u32(0xc8_ccd8)),
+            ],
+            glyphs: &UNICODE,
+        }
+    }
+
     /// The style of `role`.
     pub fn of(&self, role: Role) -> Style {
         self.styles[role as usize]

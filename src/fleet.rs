@@ -5,6 +5,8 @@
 
 pub mod backend;
 pub mod engine;
+pub mod estimate;
+pub mod figures;
 pub mod finding;
 pub mod history;
 pub mod id;
@@ -24,6 +26,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 pub use backend::{Backend, Kind};
+pub use estimate::Estimate;
 pub use finding::{Finding, Severity};
 pub use id::{BackendId, ModelId};
 pub use message::{Action, Actor, AuditEntry, Command, Observation, Receipt, Refusal};
@@ -35,6 +38,8 @@ pub use wake::{Stage, State};
 
 /// Requests kept for the live tail.
 pub const REQUESTS_KEPT: usize = 1000;
+/// Commands that can be undone.
+pub const UNDO_KEPT: usize = 50;
 /// Audit lines kept in memory.
 pub const AUDIT_KEPT: usize = 500;
 
@@ -71,6 +76,8 @@ pub struct Fleet {
     pub findings: Vec<Finding>,
     /// The last two hours.
     pub history: Arc<history::History>,
+    /// What `undo` would restore, newest last.
+    pub undo: VecDeque<Arc<message::Undoable>>,
     /// Readings that were dropped because a queue was full.
     pub dropped: u64,
 }

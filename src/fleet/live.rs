@@ -20,6 +20,8 @@ pub struct Live {
     pub read_at: Option<DateTime<Utc>>,
     /// Why the last reading failed; `None` when it did not.
     pub error: Option<String>,
+    /// Readings that failed in a row.
+    pub misses: u8,
     /// When a request last began, ran or ended.
     pub active_at: Option<DateTime<Utc>>,
     /// Requests a second over the window.

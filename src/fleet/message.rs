@@ -195,3 +195,14 @@ pub struct AuditEntry {
     /// Whether the result is a refusal or a failure.
     pub bad: bool,
 }
+
+/// A command that `undo` can take back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Undoable {
+    /// When it was carried out.
+    pub at: DateTime<Utc>,
+    /// What it was, in words: "weights of llama-3.3-70b".
+    pub what: String,
+    /// The commands that restore what stood before.
+    pub restore: Vec<Command>,
+}

@@ -478,6 +478,7 @@ pub fn fleet() -> Fleet {
         ],
         history: Arc::new(history(&backends)),
         backends,
+        undo: VecDeque::new(),
         dropped: 0,
     }
 }

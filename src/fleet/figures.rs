@@ -1,0 +1,207 @@
+//! Figures of the whole fleet, derived from its backends.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Datelike, NaiveTime, TimeDelta, Utc};
+
+use super::backend::Backend;
+use super::id::{BackendId, ModelId};
+use super::live::WINDOW;
+use super::money::Usd;
+use super::{Fleet, Model};
+
+/// Hours of a month, for costs that come by the month.
+const HOURS_PER_MONTH: i128 = 730;
+const HOUR: TimeDelta = TimeDelta::hours(1);
+
+impl Fleet {
+    /// The backend of that name.
+    pub fn backend(&self, id: &BackendId) -> Option<&Arc<Backend>> {
+        self.backends.iter().find(|b| b.id == *id)
+    }
+
+    /// The model of that name.
+    pub fn model(&self, id: &ModelId) -> Option<&Arc<Model>> {
+        self.models.iter().find(|m| m.id == *id)
+    }
+
+    /// The backends of a model, in fallback order.
+    pub fn backends_of<'a>(&'a self, model: &'a ModelId) -> impl Iterator<Item = &'a Arc<Backend>> {
+        self.backends.iter().filter(move |b| b.model == *model)
+    }
+
+    /// Dollars an hour now: capacity allocated, hosted tokens of the last five minutes, fixed costs. `None` where a rate or a price is unknown.
+    pub fn burn(&self) -> Option<Usd> {
+        self.backends
+            .iter()
+            .map(|b| b.burn(self.now))
+            .sum::<Option<Usd>>()
+            .map(|sum| sum + self.fixed_per_hour())
+    }
+
+    /// Dollars an hour of what is known, and whether something is not.
+    pub fn burn_known(&self) -> (Usd, bool) {
+        let known = self
+            .backends
+            .iter()
+            .filter_map(|b| b.burn(self.now))
+            .sum::<Usd>()
+            + self.fixed_per_hour();
+        (known, self.burn().is_none())
+    }
+
+    /// Dollars an hour that come with self-hosting whatever the traffic.
+    pub fn fixed_per_hour(&self) -> Usd {
+        self.fixed_per_month
+            .split(HOURS_PER_MONTH)
+            .unwrap_or_default()
+    }
+
+    /// Dollars accrued since this process began to watch, fixed costs included.
+    pub fn spent(&self) -> Usd {
+        let fixed = over(self.fixed_per_hour(), self.now - self.started);
+        self.backends.iter().map(|b| b.ledger.total()).sum::<Usd>() + fixed
+    }
+
+    /// Dollars accrued since midnight (UTC) or since this process began to watch, whichever is later.
+    pub fn spent_today(&self) -> Usd {
+        let midnight = self
+            .now
+            .with_time(NaiveTime::MIN)
+            .single()
+            .unwrap_or(self.now)
+            .max(self.started);
+        let rows: Usd = self
+            .backends
+            .iter()
+            .flat_map(|b| b.ledger.minutes.iter())
+            .filter(|m| m.start >= midnight - TimeDelta::seconds(59))
+            .map(|m| m.cost)
+            .sum();
+        rows + over(self.fixed_per_hour(), self.now - midnight)
+    }
+
+    /// What the month will have cost from the start of watching to its end, if the burn stays as it is.
+    pub fn projected_month(&self) -> Option<Usd> {
+        let (year, month) = if self.now.month() == 12 {
+            (self.now.year() + 1, 1)
+        } else {
+            (self.now.year(), self.now.month() + 1)
+        };
+        let end = chrono::NaiveDate::from_ymd_opt(year, month, 1)?
+            .and_time(NaiveTime::MIN)
+            .and_utc();
+        Some(self.spent() + over(self.burn()?, end - self.now))
+    }
+
+    /// The shares that a model's weights ask for, 0 to 1, summing to 1 unless every weight is zero.
+    pub fn shares(&self, model: &ModelId) -> Vec<(BackendId, f64)> {
+        let total: u32 = self.backends_of(model).map(|b| b.weight).sum();
+        self.backends_of(model)
+            .map(|b| {
+                (
+                    b.id.clone(),
+                    if total == 0 {
+                        0.0
+                    } else {
+                        f64::from(b.weight) / f64::from(total)
+                    },
+                )
+            })
+            .collect()
+    }
+
+    /// The shares that new requests of a model meet now: its weights over the backends that take traffic,
+    /// or the first of those in fallback order where all their weights are zero. Empty where none does.
+    pub fn expected_shares(&self, model: &ModelId) -> Vec<(BackendId, f64)> {
+        let open: Vec<_> = self
+            .backends_of(model)
+            .filter(|b| b.takes_traffic())
+            .collect();
+        let total: u32 = open.iter().map(|b| b.weight).sum();
+        if total == 0 {
+            return open
+                .first()
+                .map(|b| (b.id.clone(), 1.0))
+                .into_iter()
+                .collect();
+        }
+        open.into_iter()
+            .filter(|b| b.weight > 0)
+            .map(|b| (b.id.clone(), f64::from(b.weight) / f64::from(total)))
+            .collect()
+    }
+
+    /// Requests answered a second over the last five minutes, all backends.
+    pub fn requests_per_s(&self) -> f64 {
+        self.backends
+            .iter()
+            .filter_map(|b| b.live.requests_per_s)
+            .sum()
+    }
+
+    /// The hosted share of what was answered over the last five minutes, 0 to 1; `None` when nothing was.
+    pub fn share_hosted(&self) -> Option<f64> {
+        let recent = self
+            .history
+            .iter()
+            .rev()
+            .take_while(|p| self.now - p.start <= WINDOW);
+        let (own, hosted) = recent.fold((0_u64, 0_u64), |(s, h), p| {
+            (s + u64::from(p.to_self), h + u64::from(p.to_hosted))
+        });
+        (own + hosted > 0).then(|| hosted as f64 / (own + hosted) as f64)
+    }
+}
+
+impl Backend {
+    /// Dollars an hour now: allocated capacity, or the tokens of the last five minutes. `None` where the rate or price is unknown and applies.
+    pub fn burn(&self, now: DateTime<Utc>) -> Option<Usd> {
+        match self.hosted() {
+            None => self.rate_now(),
+            Some(facts) => {
+                let (cost, requests, span) = self.recent(now, WINDOW);
+                if requests > 0 && facts.price.is_none() {
+                    return None;
+                }
+                Some(
+                    cost.times(i128::from(HOUR.num_milliseconds()))
+                        .split(i128::from(span.num_milliseconds()))
+                        .unwrap_or_default(),
+                )
+            }
+        }
+    }
+
+    /// Cost and requests of the rows within `window` before `now`, and the span that they really cover.
+    pub(super) fn recent(&self, now: DateTime<Utc>, window: TimeDelta) -> (Usd, u64, TimeDelta) {
+        let rows: Vec<_> = self
+            .ledger
+            .minutes
+            .iter()
+            .rev()
+            .take_while(|m| m.start > now - window)
+            .collect();
+        let span = rows
+            .last()
+            .map_or(TimeDelta::zero(), |oldest| now - oldest.start);
+        (
+            rows.iter().map(|m| m.cost).sum(),
+            rows.iter().map(|m| m.requests).sum(),
+            span.max(TimeDelta::seconds(15)),
+        )
+    }
+
+    /// Its full name: `model/backend`.
+    pub fn full_name(&self) -> String {
+        format!("{}/{}", self.model, self.id)
+    }
+}
+
+/// What `per_hour` costs over `span`.
+pub(super) fn over(per_hour: Usd, span: TimeDelta) -> Usd {
+    per_hour
+        .times(i128::from(span.num_milliseconds().max(0)))
+        .split(i128::from(HOUR.num_milliseconds()))
+        .unwrap_or_default()
+}

@@ -4,6 +4,7 @@
 //! [`Fleet::order`] for what somebody asks, [`Fleet::tick`] for the passing of time. Each returns the [`Action`]s to perform.
 
 pub mod backend;
+pub mod compare;
 pub mod engine;
 pub mod estimate;
 pub mod figures;

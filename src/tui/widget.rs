@@ -1,5 +1,7 @@
 //! Pieces that several screens draw.
 
+pub mod chart;
+pub mod columns;
 pub mod mix;
 pub mod panel;
 pub mod timeline;

@@ -3,6 +3,7 @@
 //! Everything that happens is one of three calls on [`Fleet`]: [`Fleet::observe`] for what was read,
 //! [`Fleet::order`] for what somebody asks, [`Fleet::tick`] for the passing of time. Each returns the [`Action`]s to perform.
 
+mod accrual;
 pub mod backend;
 pub mod engine;
 pub mod estimate;
@@ -12,6 +13,7 @@ pub mod history;
 pub mod id;
 pub mod ledger;
 pub mod live;
+pub mod machine;
 pub mod message;
 pub mod model;
 pub mod money;

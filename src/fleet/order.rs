@@ -503,17 +503,20 @@ impl Fleet {
 
     /// Runs one input through a backend's machine: accrues first, keeps the notes, gives back the actions.
     pub(super) fn feed(&mut self, id: &BackendId, input: Input, now: DateTime<Utc>) -> Vec<Action> {
+        match self.backends.iter().position(|b| b.id == *id) {
+            Some(at) => self.feed_at(at, input, now),
+            None => Vec::new(),
+        }
+    }
+
+    /// The same by place, for loops over all of them.
+    pub(super) fn feed_at(&mut self, at: usize, input: Input, now: DateTime<Utc>) -> Vec<Action> {
         let gap = self.gap();
-        let Some(outcome) = self.change(id, |b| {
-            b.accrue(now, gap);
-            machine::step(b, input, now)
-        }) else {
-            return Vec::new();
-        };
+        let backend = Arc::make_mut(&mut self.backends[at]);
+        backend.accrue(now, gap);
+        let outcome = machine::step(backend, input, now);
         for note in outcome.notes {
-            let target = self
-                .backend(id)
-                .map_or_else(|| id.to_string(), |b| b.full_name());
+            let target = self.backends[at].full_name();
             self.write(AuditEntry {
                 at: now,
                 by: Actor::Policy("fleet".into()),

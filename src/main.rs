@@ -1,7 +1,3 @@
 //! The `fleetctl` program: see the library for everything it does.
 
-use std::process::ExitCode;
-
-fn main() -> ExitCode {
-    fleetctl::cli::main()
-}
+fn main() {}

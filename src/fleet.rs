@@ -3,6 +3,8 @@
 //! Everything that happens is one of three calls on [`Fleet`]: [`Fleet::observe`] for what was read,
 //! [`Fleet::order`] for what somebody asks, [`Fleet::tick`] for the passing of time. Each returns the [`Action`]s to perform.
 
+mod accrual;
+mod attention;
 pub mod backend;
 pub mod compare;
 pub mod engine;
@@ -13,11 +15,15 @@ pub mod history;
 pub mod id;
 pub mod ledger;
 pub mod live;
+pub mod machine;
 pub mod message;
 pub mod model;
 pub mod money;
+mod observe;
+pub mod order;
 pub mod preview;
 pub mod request;
+mod tick;
 pub mod wake;
 
 use std::collections::VecDeque;

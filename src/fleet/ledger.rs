@@ -61,6 +61,8 @@ pub struct Minute {
     pub tokens_in: u64,
     /// Produced tokens.
     pub tokens_out: u64,
+    /// Cost of tokens.
+    pub tokens: Usd,
     /// Cost of capacity and tokens.
     pub cost: Usd,
 }

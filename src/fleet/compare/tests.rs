@@ -60,10 +60,7 @@ struct Throughput {
 }
 
 fn examples() -> Examples {
-    toml::from_str(include_str!(
-        "../../../tests/scenarios/cost/examples.toml"
-    ))
-    .unwrap()
+    toml::from_str(include_str!("../../../tests/scenarios/cost/examples.toml")).unwrap()
 }
 
 fn price(input: Usd, output: Usd) -> Price {
@@ -127,12 +124,7 @@ fn idle_time_is_a_tax() {
         account
             .idle
             .add(e.rate, 1, TimeDelta::hours(e.hours - e.busy_hours));
-        assert_eq!(
-            account.per_million_output(),
-            Some(e.realised),
-            "{}",
-            e.name
-        );
+        assert_eq!(account.per_million_output(), Some(e.realised), "{}", e.name);
         let busy = account.awake.total() - account.idle.total();
         assert_eq!(
             ledger::per_million(busy, e.tokens_out),
@@ -192,10 +184,7 @@ fn counterfactuals_use_the_same_tokens() {
         ..Ledger::default()
     };
     let price = price("0.15".parse().unwrap(), "0.60".parse().unwrap());
-    assert_eq!(
-        all_hosted([&own, &hosted], &price),
-        "1.26".parse().unwrap()
-    );
+    assert_eq!(all_hosted([&own, &hosted], &price), "1.26".parse().unwrap());
     // 1,000 s awake at 1,200 tokens/s leave room for 200,000 of the 400,000 hosted ones.
     assert_eq!(
         absorbed(&hosted, 1200.0, 1_000_000, 1_000_000),

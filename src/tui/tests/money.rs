@@ -99,7 +99,12 @@ fn the_mix_is_stacked() {
 
 #[test]
 fn any_size_can_be_drawn() {
-    let mut apps = [over(fixture::fleet()), with_draft(), without_rate(), over(fixture::empty())];
+    let mut apps = [
+        over(fixture::fleet()),
+        with_draft(),
+        without_rate(),
+        over(fixture::empty()),
+    ];
     apps[1].theme.glyphs = &ASCII;
     for app in &apps {
         for draw in [cost::render as Draw, routing::render, mix::render] {

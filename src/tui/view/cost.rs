@@ -13,6 +13,7 @@ use crate::fleet::{Fleet, Usd, compare as arithmetic};
 use crate::tui::app::App;
 use crate::tui::text;
 use crate::tui::theme::{Role, Theme};
+use crate::tui::widget::columns::is_ascii;
 
 pub(in crate::tui) use history::shades;
 
@@ -27,14 +28,14 @@ pub fn render(app: &App, area: Rect, buf: &mut Buffer) {
     if area.width < 20 || area.height == 0 {
         return;
     }
-    let (head, rest) = cut(area, if area.height > 12 { TILES } else { 3 });
+    let (head, rest) = cut(area, if area.height > 24 { TILES } else { TILES - 1 });
     draw_tiles(app, head, buf);
     // Heading, fixed costs, total and the frame come with the rows.
     let rows = app.fleet.backends.len() as u16 + 5;
     if area.width >= WIDE {
         let compare = (compare::height(&app.fleet) + 2).max(rows);
         let (top, bottom) = cut(rest, compare.min(rest.height.saturating_sub(8).max(6)));
-        let (left, right) = split(top, top.width * 11 / 20);
+        let (left, right) = split(top, top.width / 2);
         ledger::render(app, left, buf);
         compare::render(app, right, buf);
         history::render(app, bottom, buf);
@@ -45,7 +46,7 @@ pub fn render(app: &App, area: Rect, buf: &mut Buffer) {
         history::render(app, left, buf);
         compare::render(app, right, buf);
     } else {
-        let wanted = rows.min(rest.height.saturating_sub(7).max(5));
+        let wanted = rows.min(rest.height.saturating_sub(6).max(5));
         let (top, bottom) = cut(rest, wanted);
         let (middle, bottom) = cut(bottom, compare::height(&app.fleet) + 2);
         ledger::render(app, top, buf);
@@ -112,10 +113,10 @@ pub(in crate::tui) fn dollars(amount: Usd) -> String {
 
 /// `$` before the dollars, and `≥` before that where a part of them is unknown.
 pub(in crate::tui) fn at_least(theme: &Theme, amount: Usd, partial: bool) -> String {
-    let sign = match (partial, theme.glyphs.arrow) {
+    let sign = match (partial, is_ascii(theme)) {
         (false, _) => "",
-        (true, ">") => ">=",
-        (true, _) => "≥ ",
+        (true, true) => ">=",
+        (true, false) => "≥ ",
     };
     format!("{sign}${}", dollars(amount))
 }
@@ -131,25 +132,33 @@ struct Tile {
 fn draw_tiles(app: &App, area: Rect, buf: &mut Buffer) {
     let theme = &app.theme;
     let tiles = tiles(app);
-    let widths: Vec<u16> = tiles
+    let width = |tile: &Tile, note: usize| {
+        let figure = tile.value.chars().count() + tile.unit.len();
+        let note = tile.notes.get(note).map_or(0, Line::width);
+        figure.max(tile.name.len()).max(note) as u16
+    };
+    let gaps = tiles.len() as u16 - 1;
+    let mut notes: Vec<usize> = tiles.iter().map(|t| t.notes.len() - 1).collect();
+    let mut widths: Vec<u16> = tiles
         .iter()
-        .map(|t| {
-            let figure = t.value.chars().count() + t.unit.len();
-            let shortest = t.notes.last().map_or(0, Line::width);
-            figure.max(t.name.len()).max(shortest) as u16
-        })
+        .zip(&notes)
+        .map(|(t, n)| width(t, *n))
         .collect();
-    let need = widths.iter().sum::<u16>();
-    let gaps = tiles.len() as u16;
-    let left = area.width.saturating_sub(2 + need);
-    let gap = (left / gaps).clamp(2, 14);
+    for (i, tile) in tiles.iter().enumerate() {
+        let others = widths.iter().sum::<u16>() - widths[i] + 2 + 2 * gaps;
+        let longest = (0..tile.notes.len()).find(|n| others + width(tile, *n) <= area.width);
+        if let Some(longest) = longest {
+            notes[i] = longest;
+            widths[i] = width(tile, longest);
+        }
+    }
+    let left = area.width.saturating_sub(2 + widths.iter().sum::<u16>());
+    let gap = (left / gaps).clamp(2, 10);
     let mut x = area.x + 2;
-    for (tile, width) in tiles.iter().zip(widths) {
+    for ((tile, width), note) in tiles.iter().zip(widths).zip(notes) {
         if x + width > area.right() {
             break;
         }
-        let last = (x + width + gap).min(area.right());
-        let room = last.saturating_sub(x + 2).max(width);
         buf.set_string(x, area.y, tile.name, theme.of(Role::Dim));
         if area.height > 1 {
             let value = Line::from(vec![
@@ -159,12 +168,9 @@ fn draw_tiles(app: &App, area: Rect, buf: &mut Buffer) {
             buf.set_line(x, area.y + 1, &value, width);
         }
         if area.height > 2
-            && let Some(note) = tile
-                .notes
-                .iter()
-                .find(|note| note.width() <= usize::from(room))
+            && let Some(note) = tile.notes.get(note)
         {
-            buf.set_line(x, area.y + 2, note, room);
+            buf.set_line(x, area.y + 2, note, width);
         }
         x += width + gap;
     }
@@ -190,7 +196,10 @@ fn tiles(app: &App) -> Vec<Tile> {
             name: "BURN NOW",
             value: at_least(theme, burn, burn_partial),
             unit: "/h",
-            notes: vec![burn_parts(fleet, theme, false), burn_parts(fleet, theme, true)],
+            notes: vec![
+                burn_parts(fleet, theme, false),
+                burn_parts(fleet, theme, true),
+            ],
         },
         Tile {
             name: "SINCE START",
@@ -212,7 +221,7 @@ fn tiles(app: &App) -> Vec<Tile> {
             notes: vec![faint(format!("from {}", today_from.format("%H:%M")))],
         },
         Tile {
-            name: "MONTH'S END",
+            name: "MONTH END",
             value: month.map_or_else(
                 || at_least(theme, fleet.spent(), true),
                 |m| at_least(theme, m, partial),
@@ -222,9 +231,13 @@ fn tiles(app: &App) -> Vec<Tile> {
                 vec![
                     faint("so far + this burn to the end".into()),
                     faint("at this burn".into()),
+                    faint("burn holds".into()),
                 ]
             } else {
-                vec![faint("so far; a rate is unknown".into()), faint("so far".into())]
+                vec![
+                    faint("so far; a rate is unknown".into()),
+                    faint("so far".into()),
+                ]
             },
         },
         Tile {
@@ -238,6 +251,7 @@ fn tiles(app: &App) -> Vec<Tile> {
                     dollars(paid)
                 )),
                 faint(format!("${} idle", dollars(idle))),
+                faint(format!("${}", dollars(idle))),
             ],
         },
     ];
@@ -246,7 +260,10 @@ fn tiles(app: &App) -> Vec<Tile> {
         name: "UNMETERED",
         value: text::count(unmetered as f64),
         unit: "",
-        notes: vec![faint("answers without usage".into()), faint("requests".into())],
+        notes: vec![
+            faint("answers without usage".into()),
+            faint("requests".into()),
+        ],
     });
     tiles
 }
@@ -264,10 +281,7 @@ fn burn_parts(fleet: &Fleet, theme: &Theme, short: bool) -> Line<'static> {
     };
     let (own, own_partial) = sum(false);
     let (hosted, hosted_partial) = sum(true);
-    let show = |amount: Usd, partial: bool| {
-        let mark = if partial { "+?" } else { "" };
-        format!("{}{mark}", dollars(amount))
-    };
+    let show = |amount: Usd, partial: bool| at_least(theme, amount, partial).replace('$', "");
     let words = if short {
         ["self ", " api ", " fix "]
     } else {

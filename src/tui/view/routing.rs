@@ -14,11 +14,12 @@ use crate::tui::app::App;
 use crate::tui::theme::{Role, Theme};
 
 use super::cost::{cut, split};
+use crate::tui::widget::columns::is_ascii;
 
 /// From here on the effect has room beside the weights.
 const WIDE: u16 = 110;
-/// Cells of a model's split bar on the strip.
-const BAR: usize = 8;
+/// Cells of a model's split bar on the strip, and where there is less room.
+const BARS: [usize; 2] = [8, 4];
 
 /// Draws the Routing screen into `area`.
 pub fn render(app: &App, area: Rect, buf: &mut Buffer) {
@@ -37,9 +38,10 @@ pub fn render(app: &App, area: Rect, buf: &mut Buffer) {
     // Heading and frame come with the rows.
     let rows = app.fleet.backends_of(&model.id).count() as u16 + 3;
     if area.width >= WIDE {
-        let top = rows.max(11).min(rest.height);
-        let (top, bottom) = cut(rest, top);
-        let (left, right) = split(top, top.width * 11 / 20);
+        let columns = area.width * 3 / 5;
+        let wanted = effect::height(app, model, area.width - columns).min(14);
+        let (top, bottom) = cut(rest, rows.max(wanted));
+        let (left, right) = split(top, columns);
         weights::render(app, model, left, buf);
         effect::render(app, model, right, buf);
         let (middle, bottom) = cut(bottom, rows);
@@ -67,26 +69,31 @@ fn strip(app: &App, shown: &Model, area: Rect, buf: &mut Buffer) {
         return;
     }
     let theme = &app.theme;
-    let tabs: Vec<Line<'static>> = app
-        .fleet
-        .models
-        .iter()
-        .map(|model| {
-            let active = model.id == shown.id;
-            let name = theme.of(if active { Role::Accent } else { Role::Dim });
-            let mut tab = vec![Span::styled(format!("{} ", model.id), name)];
-            tab.extend(split_bar(theme, hosted_share(&app.fleet, &model.id)));
-            Line::from(tab)
-        })
-        .collect();
+    let room = usize::from(area.width.saturating_sub(4));
+    let width = |tabs: &[Line<'_>]| tabs.iter().map(|t| t.width() + 3).sum::<usize>();
+    let tabs = |bar: usize| -> Vec<Line<'static>> {
+        app.fleet
+            .models
+            .iter()
+            .map(|model| {
+                let active = model.id == shown.id;
+                let name = theme.of(if active { Role::Accent } else { Role::Dim });
+                let mut tab = vec![Span::styled(format!("{} ", model.id), name)];
+                tab.extend(split_bar(theme, hosted_share(&app.fleet, &model.id), bar));
+                Line::from(tab)
+            })
+            .collect()
+    };
+    let tabs = match tabs(BARS[0]) {
+        wide if width(&wide) <= room + 3 => wide,
+        _ => tabs(BARS[1]),
+    };
     let at = app
         .fleet
         .models
         .iter()
         .position(|m| m.id == shown.id)
         .unwrap_or(0);
-    let room = usize::from(area.width.saturating_sub(4));
-    let width = |tabs: &[Line<'_>]| tabs.iter().map(|t| t.width() + 3).sum::<usize>();
     let mut first = 0;
     while first < at && width(&tabs[first..=at]) > room {
         first += 1;
@@ -107,16 +114,16 @@ fn strip(app: &App, shown: &Model, area: Rect, buf: &mut Buffer) {
     }
 }
 
-fn split_bar(theme: &Theme, hosted: Option<f64>) -> Vec<Span<'static>> {
+fn split_bar(theme: &Theme, hosted: Option<f64>, bar: usize) -> Vec<Span<'static>> {
     let Some(hosted) = hosted else {
-        let track = theme.glyphs.track.repeat(BAR);
+        let track = theme.glyphs.track.repeat(bar);
         return vec![Span::styled(track, theme.of(Role::Faint))];
     };
-    let own = ((1.0 - hosted) * BAR as f64).round() as usize;
+    let own = ((1.0 - hosted) * bar as f64).round() as usize;
     vec![
         Span::styled(theme.glyphs.bar.repeat(own), theme.of(Role::SelfHosted)),
         Span::styled(
-            theme.glyphs.bar.repeat(BAR.saturating_sub(own)),
+            theme.glyphs.bar.repeat(bar.saturating_sub(own)),
             theme.of(Role::Hosted),
         ),
     ]
@@ -150,7 +157,7 @@ fn hint(app: &App, area: Rect, buf: &mut Buffer) {
         return;
     }
     let theme = &app.theme;
-    let arrows = if theme.glyphs.arrow == ">" { "</>" } else { "←→" };
+    let arrows = if is_ascii(theme) { "</>" } else { "←→" };
     let mut hints = vec![(arrows, "change"), ("enter", "apply"), ("esc", "discard")];
     if app.draft.is_none() {
         hints = vec![(arrows, "change")];
@@ -166,7 +173,10 @@ fn hint(app: &App, area: Rect, buf: &mut Buffer) {
         line.push_span(Span::styled(format!(" {what}"), theme.of(Role::Dim)));
     }
     if app.read_only {
-        line = Line::styled("read-only: weights cannot be changed here", theme.of(Role::Dim));
+        line = Line::styled(
+            "read-only: weights cannot be changed here",
+            theme.of(Role::Dim),
+        );
     }
     buf.set_line(area.x + 2, area.y, &line, area.width - 2);
 }

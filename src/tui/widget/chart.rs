@@ -8,6 +8,8 @@ use ratatui::style::{Color, Style};
 use crate::tui::text;
 use crate::tui::theme::{Role, Theme};
 
+use super::columns::is_ascii;
+
 /// Letters for the layers where eighths cannot be drawn.
 const ASCII_LAYERS: [&str; 4] = ["#", "=", "%", "+"];
 const SMALLEST: (u16, u16) = (12, 2);
@@ -52,12 +54,17 @@ pub fn render(theme: &Theme, chart: &Chart, area: Rect, buf: &mut Buffer) {
         height: rows,
         ..area
     };
+    let ruler = if is_ascii(theme) {
+        theme.glyphs.track
+    } else {
+        theme.glyphs.dot
+    };
     for (row, label) in labels {
         let y = plot.bottom() - 1 - row;
         let x = plot.x - 1 - label.len() as u16;
         buf.set_string(x, y, label, theme.of(Role::Dim));
         for x in (plot.x..plot.right()).step_by(2) {
-            buf.set_string(x, y, theme.glyphs.dot, theme.of(Role::Border));
+            buf.set_string(x, y, ruler, theme.of(Role::Border));
         }
     }
     for column in 0..plot.width {
@@ -78,9 +85,7 @@ fn at_column(steps: &[Option<Vec<f64>>], column: u16, width: u16) -> Option<Vec<
     let layers = known.first()?.len();
     Some(
         (0..layers)
-            .map(|i| {
-                known.iter().filter_map(|s| s.get(i)).sum::<f64>() / known.len() as f64
-            })
+            .map(|i| known.iter().filter_map(|s| s.get(i)).sum::<f64>() / known.len() as f64)
             .collect(),
     )
 }
@@ -118,7 +123,7 @@ fn draw_column(
         }
         let open = top - below;
         let cell = &mut buf[(plot.x + column, plot.bottom() - 1 - row)];
-        if theme.glyphs.eighths[8] == "#" {
+        if is_ascii(theme) {
             if let Some((layer, _)) = parts.iter().max_by_key(|(_, part)| *part)
                 && open <= 4
             {
@@ -267,7 +272,9 @@ mod tests {
             assert!(scale.top >= most, "{scale:?}");
             let lead = scale.step / 10_f64.powf(scale.step.log10().floor());
             assert!(
-                [1.0, 2.0, 5.0, 10.0].iter().any(|l| (l - lead).abs() < 1e-6),
+                [1.0, 2.0, 5.0, 10.0]
+                    .iter()
+                    .any(|l| (l - lead).abs() < 1e-6),
                 "{scale:?}"
             );
         }

@@ -5,12 +5,14 @@ use ratatui::layout::Rect;
 use ratatui::text::Line;
 use unicode_width::UnicodeWidthStr;
 
-use crate::tui::theme::{Role, Theme};
+use crate::tui::theme::{ASCII, Role, Theme};
 
 use super::panel;
 
 const GAP: u16 = 2;
 const WIDEST_GAP: u16 = 5;
+/// What is drawn grows this much before the gaps do.
+const DRAWN: u16 = 20;
 const NARROWEST_NAME: u16 = 6;
 
 /// One column.
@@ -63,6 +65,11 @@ impl Column {
     }
 }
 
+/// Whether the terminal draws ASCII alone.
+pub(in crate::tui) fn is_ascii(theme: &Theme) -> bool {
+    *theme.glyphs == ASCII
+}
+
 /// Rows of cells, one for each column; the first cell is the row's name and is cut where it must be.
 pub type Rows = Vec<Vec<Line<'static>>>;
 
@@ -84,7 +91,12 @@ pub fn render(
     let spans = spans(columns, rows, area);
     for (column, (x, width)) in columns.iter().zip(&spans) {
         if *width > 0 {
-            let text = Line::styled(column.head, theme.of(Role::Dim));
+            let head = if is_ascii(theme) {
+                column.head.replace('·', theme.glyphs.dot)
+            } else {
+                column.head.to_owned()
+            };
+            let text = Line::styled(head, theme.of(Role::Dim));
             place(column.left, &text, Rect::new(*x, area.y, *width, 1), buf);
         }
     }
@@ -185,12 +197,17 @@ fn spans(columns: &[Column], rows: &Rows, area: Rect) -> Vec<(u16, u16)> {
     }
     widths[0] = widths[0].min(area.width);
     let mut left = area.width.saturating_sub(need(&widths));
+    let drawn = columns.iter().position(|c| c.grows);
+    let drawn = drawn.filter(|i| widths[*i] > 0);
+    if let Some(i) = drawn {
+        let more = left.min(DRAWN);
+        widths[i] += more;
+        left -= more;
+    }
     let kept = widths.iter().filter(|w| **w > 0).count() as u16;
     let gap = GAP + (left / kept.saturating_sub(1).max(1)).min(WIDEST_GAP - GAP);
     left -= (gap - GAP) * kept.saturating_sub(1);
-    if let Some(i) = columns.iter().position(|c| c.grows)
-        && widths[i] > 0
-    {
+    if let Some(i) = drawn {
         widths[i] += left;
     } else if kept > 1 {
         // A little goes to the name; a table stretched further is harder to read along.

@@ -15,12 +15,13 @@ use crate::tui::widget::panel;
 
 use super::{cut, dollars, watched};
 
-const VERDICTS: [Column; 5] = [
-    Column::words("CROSSOVER", 12, 0),
-    Column::figures("M TOK/DAY", 9, 0),
-    Column::figures("CEILING", 8, 1),
+const VERDICTS: [Column; 6] = [
+    Column::words("BACKEND", 12, 0),
+    Column::figures("CROSSOVER", 9, 0),
+    Column::figures("CEILING", 8, 0),
+    Column::figures("RATIO", 5, 1),
     Column::words("VERDICT", 22, 0),
-    Column::words("AGAINST", 10, 3),
+    Column::words("AGAINST, $/M", 12, 2),
 ];
 const HOSTED: [Column; 5] = [
     Column::words("ALL HOSTED", 12, 0),
@@ -47,11 +48,11 @@ pub(super) fn render(app: &App, area: Rect, buf: &mut Buffer) {
     let title = Line::from(vec![
         Span::styled("Self-hosted or hosted", theme.of(Role::Accent)),
         Span::styled(
-            format!("  from {} of traffic", text::age(watched(fleet))),
+            format!("  M tokens/day, from {}", text::age(watched(fleet))),
             theme.of(Role::Dim),
         ),
     ]);
-    let summary = Line::styled("list prices", theme.of(Role::Dim));
+    let summary = Line::styled("at list prices", theme.of(Role::Dim));
     let inner = panel::render(theme, area, &title, &summary, buf);
     if inner.height == 0 {
         return;
@@ -96,29 +97,36 @@ fn cheapest<'a>(fleet: &'a Fleet, model: &'a Model) -> Option<(&'a Backend, Pric
 
 fn verdict(theme: &Theme, fleet: &Fleet, backend: &Backend) -> Vec<Line<'static>> {
     let none = || Line::styled(theme.glyphs.none, theme.of(Role::Faint));
-    let text = |text: String, role: Role| Line::styled(text, theme.of(role));
-    let name = text(backend.id.to_string(), Role::SelfHosted);
+    let word = |text: String, role: Role| Line::styled(text, theme.of(role));
+    let name = word(backend.id.to_string(), Role::SelfHosted);
     let ceiling = ceiling(backend);
     let limit = ceiling.map_or_else(none, |(tokens, origin)| {
         let mark = match origin {
             Origin::Measured => "",
             Origin::Configured => "~",
         };
-        text(format!("{mark}{}", millions(tokens)), Role::Text)
+        word(format!("{mark}{}", millions(tokens)), Role::Text)
     });
     let without = |why: &'static str, limit: Line<'static>| {
-        vec![name.clone(), none(), limit, text(why.into(), Role::Dim), none()]
+        vec![
+            name.clone(),
+            none(),
+            limit,
+            none(),
+            word(why.into(), Role::Dim),
+            none(),
+        ]
     };
     let Some((hosted, price)) = fleet
         .model(&backend.model)
         .and_then(|model| cheapest(fleet, model))
     else {
-        return without("no hosted price to hold it against", limit);
+        return without("no hosted price", limit);
     };
     let Some(per_day) = per_day(fleet, backend) else {
-        let crossing = vec![name, text("?".into(), Role::Warning)];
-        let why = text("rate unknown".into(), Role::Warning);
-        return [crossing, vec![limit, why, none()]].concat();
+        let crossing = vec![name, word("?".into(), Role::Warning)];
+        let why = word("rate unknown".into(), Role::Warning);
+        return [crossing, vec![limit, none(), why, none()]].concat();
     };
     let (input, cached, output) = tokens(fleet, backend);
     let Some(blended) = compare::blended(&price, input, cached, output) else {
@@ -127,25 +135,25 @@ fn verdict(theme: &Theme, fleet: &Fleet, backend: &Backend) -> Vec<Line<'static>
     let Some(crossing) = compare::crossover(per_day, blended) else {
         return without("hosting is free", limit);
     };
-    let (words, role) = match compare::judge(crossing, ceiling.map(|(tokens, _)| tokens)) {
-        Verdict::Never(times) => (
-            format!("never on this hardware, {times:.1}×"),
+    let times = if columns::is_ascii(theme) { "x" } else { "×" };
+    let (ratio, words, role) = match compare::judge(crossing, ceiling.map(|(tokens, _)| tokens)) {
+        Verdict::Never(over) => (
+            word(format!("{over:.1}{times}"), Role::Critical),
+            "never on this hardware",
             Role::Critical,
         ),
-        Verdict::Crosses(part) => (
-            format!("crosses at {} of it", text::percent(part)),
-            Role::Good,
-        ),
-        Verdict::NoCeiling => ("ceiling not known yet".to_owned(), Role::Dim),
+        Verdict::Crosses(part) => (word(text::percent(part), Role::Good), "crosses", Role::Good),
+        Verdict::NoCeiling => (none(), "ceiling not known yet", Role::Dim),
     };
     vec![
         name,
-        text(millions(crossing), Role::Strong),
+        word(millions(crossing), Role::Strong),
         limit,
-        text(words, role),
+        ratio,
+        word(words.to_owned(), role),
         Line::from(vec![
             Span::styled(hosted.id.to_string(), theme.of(Role::Hosted)),
-            Span::styled(format!(" ${}/M", dollars(blended)), theme.of(Role::Dim)),
+            Span::styled(format!(" {}", dollars(blended)), theme.of(Role::Dim)),
         ]),
     ]
 }
@@ -229,7 +237,7 @@ fn all_hosted(theme: &Theme, fleet: &Fleet) -> columns::Rows {
     }
     if rows.len() > 1 {
         let name = if left_out > 0 {
-            format!("these {}", rows.len())
+            format!("{} of {} models", rows.len(), rows.len() + left_out)
         } else {
             "all models".to_owned()
         };
@@ -305,17 +313,14 @@ fn notes(theme: &Theme, fleet: &Fleet) -> Vec<Line<'static>> {
             dim(format!("  needs 7 days of hours, has {hours:.1} h")),
         ]),
         Line::from(dim(
-            "Crossover at the awake part so far; fixed costs split by rate; ~ from the config".into(),
+            "Crossover at the awake part so far; fixed costs split by rate; ~ from the config"
+                .into(),
         )),
     ]
 }
 
-/// Tokens in millions: `172.8`, `1,840`.
+/// Tokens in millions: `172.8`, `1,840.0`.
 fn millions(tokens: u64) -> String {
-    let millions = tokens as f64 / 1e6;
-    if millions < 1000.0 {
-        format!("{millions:.1}")
-    } else {
-        text::count(millions)
-    }
+    let tenths = (tokens + 50_000) / 100_000;
+    format!("{}.{}", text::count((tenths / 10) as f64), tenths % 10)
 }

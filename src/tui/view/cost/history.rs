@@ -5,6 +5,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::{Color, Style};
 use ratatui::text::{Line, Span};
+use unicode_width::UnicodeWidthStr;
 
 use crate::fleet::{Backend, Fleet};
 use crate::tui::app::App;
@@ -17,7 +18,6 @@ use super::split;
 
 /// How much of its side's colour each next backend of that side keeps, in percent.
 const SHADES: [u16; 4] = [100, 70, 50, 36];
-const LEGEND: u16 = 26;
 
 /// Draws the history of burn with its panel into `area`.
 pub(super) fn render(app: &App, area: Rect, buf: &mut Buffer) {
@@ -52,8 +52,11 @@ pub(super) fn render(app: &App, area: Rect, buf: &mut Buffer) {
             })
             .collect()
     });
-    let (plot, legend) = if inner.width >= 70 {
-        split(inner, inner.width - LEGEND)
+    let name = order.iter().map(|b| b.id.as_str().width()).max();
+    // Two columns of air, a block, the name, and a figure of seven.
+    let wanted = name.unwrap_or(0) as u16 + 13;
+    let (plot, legend) = if inner.width >= wanted + 40 {
+        split(inner, inner.width - wanted)
     } else {
         (inner, Rect::default())
     };
@@ -68,8 +71,7 @@ pub(super) fn render(app: &App, area: Rect, buf: &mut Buffer) {
     for (row, (backend, style)) in (0..legend.height).zip(rows) {
         let (x, y) = (legend.x + 2, legend.y + row);
         buf.set_string(x, y, theme.glyphs.eighths[8], *style);
-        let name = panel::cut(theme, backend.id.as_str(), LEGEND - 14);
-        buf.set_string(x + 2, y, name, theme.of(Role::Text));
+        buf.set_string(x + 2, y, backend.id.as_str(), theme.of(Role::Text));
         let burn = backend
             .burn(fleet.now)
             .map_or_else(|| "?".to_owned(), super::dollars);

@@ -71,12 +71,21 @@ pub(super) fn render(app: &App, area: Rect, buf: &mut Buffer) {
         .and_then(|id| fleet.backends.iter().position(|b| b.id == *id));
     let shown = usize::from(inner.height.saturating_sub(1));
     if rows.len() > shown && shown > 2 {
-        // The same columns for both parts: the widths come from all rows.
         let hidden = rows.len() - shown;
-        let first = chosen.unwrap_or(0).saturating_sub((shown - 2) / 2).min(hidden);
+        let first = chosen
+            .unwrap_or(0)
+            .saturating_sub((shown - 2) / 2)
+            .min(hidden);
         rows.drain(first + shown - 2..rows.len() - 2);
         rows.drain(..first);
-        columns::render(theme, &COLUMNS, &rows, chosen.map(|c| c - first), inner, buf);
+        columns::render(
+            theme,
+            &COLUMNS,
+            &rows,
+            chosen.map(|c| c - first),
+            inner,
+            buf,
+        );
         let more = format!(" {hidden} more ");
         let x = area.right().saturating_sub(4 + more.len() as u16);
         buf.set_string(x, area.bottom() - 1, more, theme.of(Role::Dim));
@@ -98,15 +107,12 @@ fn row(theme: &Theme, backend: &Backend) -> Vec<Line<'static>> {
     let partial = backend.cost_is_partial();
     let money = |amount: Option<Usd>| match amount {
         _ if partial => unknown(),
+        _ if !backend.is_hosted() && account.awake_ms == 0 => none(),
         Some(amount) => plain(dollars(amount)),
         None => none(),
     };
     let tokens = |n: u64| {
-        if n == 0 {
-            none()
-        } else {
-            plain(short(n))
-        }
+        if n == 0 { none() } else { plain(short(n)) }
     };
     let (rate, awake, busy, idle) = match backend.self_hosted() {
         Some(facts) => {

@@ -46,7 +46,9 @@ pub(super) fn render(app: &App, model: &Model, area: Rect, buf: &mut Buffer) {
     let own: Vec<&Backend> = fleet.backends_of(&model.id).map(AsRef::as_ref).collect();
     let dated = inner.width >= 100;
     let rows = own.iter().map(|b| row(theme, model, b, dated)).collect();
-    let chosen = own.iter().position(|b| Some(&b.id) == app.selected.as_ref());
+    let chosen = own
+        .iter()
+        .position(|b| Some(&b.id) == app.selected.as_ref());
     columns::render(theme, &COLUMNS, &rows, chosen, inner, buf);
 }
 
@@ -83,6 +85,8 @@ fn row(theme: &Theme, model: &Model, backend: &Backend, dated: bool) -> Vec<Line
     };
     let realised = if backend.cost_is_partial() {
         unknown()
+    } else if !backend.is_hosted() && backend.ledger.awake_ms == 0 {
+        none()
     } else {
         backend
             .ledger

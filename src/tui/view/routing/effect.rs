@@ -11,25 +11,35 @@ use crate::tui::theme::{Role, Theme};
 use crate::tui::view::cost::dollars;
 use crate::tui::widget::panel;
 
+/// Rows that it fills with its frame in so many columns.
+pub(super) fn height(app: &App, model: &Model, width: u16) -> u16 {
+    let effect = preview(&app.fleet, &command(app, model));
+    let rows = lines(&app.theme, &effect)
+        .into_iter()
+        .map(|(indent, line)| wrap(line, indent, width.saturating_sub(4)).len())
+        .sum::<usize>();
+    rows as u16 + 2
+}
+
+/// The draft, or a flip without one.
+fn command(app: &App, model: &Model) -> Command {
+    let model = model.id.clone();
+    match &app.draft {
+        Some(draft) => Command::Weights {
+            model,
+            weights: draft.clone(),
+        },
+        None => Command::Flip { model },
+    }
+}
+
 /// Draws the effect with its panel into `area`.
 pub(super) fn render(app: &App, model: &Model, area: Rect, buf: &mut Buffer) {
     let theme = &app.theme;
-    let (name, command, key) = match &app.draft {
-        Some(draft) => (
-            "If applied",
-            Command::Weights {
-                model: model.id.clone(),
-                weights: draft.clone(),
-            },
-            "enter",
-        ),
-        None => (
-            "If flipped",
-            Command::Flip {
-                model: model.id.clone(),
-            },
-            "x",
-        ),
+    let (name, key) = if app.draft.is_some() {
+        ("If applied", "enter")
+    } else {
+        ("If flipped", "x")
     };
     let title = Line::from(vec![
         Span::styled(name, theme.of(Role::Accent)),
@@ -37,7 +47,7 @@ pub(super) fn render(app: &App, model: &Model, area: Rect, buf: &mut Buffer) {
     ]);
     let summary = Line::styled(key, theme.of(Role::Accent));
     let inner = panel::render(theme, area, &title, &summary, buf);
-    let effect = preview(&app.fleet, &command);
+    let effect = preview(&app.fleet, &command(app, model));
     let mut y = inner.y;
     for (indent, line) in lines(theme, &effect) {
         for line in wrap(line, indent, inner.width) {
@@ -54,7 +64,10 @@ pub(super) fn render(app: &App, model: &Model, area: Rect, buf: &mut Buffer) {
 fn lines(theme: &Theme, effect: &Preview) -> Vec<(u16, Line<'static>)> {
     let alert = |text: &str, role: Role| {
         let style = theme.of(role);
-        (2, Line::styled(format!("{} {text}", theme.glyphs.alert), style))
+        (
+            2,
+            Line::styled(format!("{} {text}", theme.glyphs.alert), style),
+        )
     };
     let mut lines = Vec::new();
     if let Some(why) = &effect.refused {
@@ -112,7 +125,8 @@ fn burn(theme: &Theme, burn: Option<(Usd, Usd)>) -> Line<'static> {
     let head = Span::styled("Burn      ", theme.of(Role::Dim));
     let Some((before, after)) = burn else {
         let unknown = Span::styled("?", theme.of(Role::Warning));
-        return Line::from(vec![head, unknown]);
+        let why = Span::styled("  a rate or price is unknown", theme.of(Role::Dim));
+        return Line::from(vec![head, unknown, why]);
     };
     let (sign, change, role) = if after < before {
         ("-", before - after, Role::Good)
@@ -131,6 +145,10 @@ fn burn(theme: &Theme, burn: Option<(Usd, Usd)>) -> Line<'static> {
     } else {
         let change = format!("  {sign}${}/h", dollars(change));
         line.push_span(Span::styled(change, theme.of(role)));
+        let day = (after - before).times(24);
+        let day = if day < Usd::ZERO { -day } else { day };
+        let day = format!("  {sign}${}/day", dollars(day));
+        line.push_span(Span::styled(day, theme.of(Role::Dim)));
     }
     line
 }

@@ -33,7 +33,10 @@ pub(super) fn render(app: &App, model: &Model, area: Rect, buf: &mut Buffer) {
         Span::styled(format!("  {}", model.id), theme.of(Role::Text)),
     ];
     if app.draft.is_some() {
-        title.push(Span::styled("  draft, not applied", theme.of(Role::Warning)));
+        title.push(Span::styled(
+            "  draft, not applied",
+            theme.of(Role::Warning),
+        ));
     }
     let title = Line::from(title);
     let inner = panel::render(theme, area, &title, &policies(theme, model), buf);
@@ -54,7 +57,9 @@ pub(super) fn render(app: &App, model: &Model, area: Rect, buf: &mut Buffer) {
         .iter()
         .map(|b| row(app, b, share(drafted(app, b), total)))
         .collect();
-    let chosen = own.iter().position(|b| Some(&b.id) == app.selected.as_ref());
+    let chosen = own
+        .iter()
+        .position(|b| Some(&b.id) == app.selected.as_ref());
     let was: u32 = own.iter().map(|b| b.weight).sum();
     for (at, cells) in columns::render(theme, &COLUMNS, &rows, chosen, inner, buf) {
         let backend = own[at];

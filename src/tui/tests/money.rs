@@ -6,6 +6,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 use super::{fixture, picture};
+use crate::fleet::money::Meter;
 use crate::fleet::{Fleet, Kind};
 use crate::tui::app::App;
 use crate::tui::theme::{ASCII, Theme};
@@ -37,8 +38,8 @@ fn without_rate() -> App {
         match (&mut backend.kind, backend.id.as_str()) {
             (Kind::SelfHosted(facts), "h100-a") => {
                 facts.rate = None;
-                backend.ledger.awake = Default::default();
-                backend.ledger.idle = Default::default();
+                backend.ledger.awake = Meter::default();
+                backend.ledger.idle = Meter::default();
             }
             (Kind::Hosted(facts), "aoai-4o-mini") => {
                 facts.price = None;

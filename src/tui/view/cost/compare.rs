@@ -229,11 +229,11 @@ fn all_hosted(theme: &Theme, fleet: &Fleet) -> columns::Rows {
         let own: Vec<_> = fleet.backends_of(&model.id).collect();
         let paid: Usd = own.iter().map(|b| b.ledger.total()).sum();
         let partial = own.iter().any(|b| b.cost_is_partial());
-        let there = compare::all_hosted(own.iter().map(|b| &b.ledger), &price);
-        sums = (sums.0 + paid, sums.1 + there, sums.2 | partial);
+        let elsewhere = compare::all_hosted(own.iter().map(|b| &b.ledger), &price);
+        sums = (sums.0 + paid, sums.1 + elsewhere, sums.2 | partial);
         let name = Line::styled(model.id.to_string(), theme.of(Role::Text));
         let on = Line::styled(hosted.id.to_string(), theme.of(Role::Hosted));
-        rows.push(difference(theme, name, on, paid, there, partial));
+        rows.push(difference(theme, name, on, paid, elsewhere, partial));
     }
     if rows.len() > 1 {
         let name = if left_out > 0 {
@@ -253,22 +253,22 @@ fn difference(
     name: Line<'static>,
     on: Line<'static>,
     paid: Usd,
-    there: Usd,
+    elsewhere: Usd,
     partial: bool,
 ) -> Vec<Line<'static>> {
     let (words, role) = if partial {
         ("?".to_owned(), Role::Warning)
-    } else if there < paid {
-        (format!("-{}", dollars(paid - there)), Role::Good)
+    } else if elsewhere < paid {
+        (format!("-{}", dollars(paid - elsewhere)), Role::Good)
     } else {
-        (format!("+{}", dollars(there - paid)), Role::Warning)
+        (format!("+{}", dollars(elsewhere - paid)), Role::Warning)
     };
     let paid = super::at_least(theme, paid, partial).replace('$', "");
     vec![
         name,
         on,
         Line::styled(paid, theme.of(Role::Text)),
-        Line::styled(dollars(there), theme.of(Role::Text)),
+        Line::styled(dollars(elsewhere), theme.of(Role::Text)),
         Line::styled(words, theme.of(role)),
     ]
 }

@@ -162,7 +162,7 @@ fn row(theme: &Theme, backend: &Backend) -> Vec<Line<'static>> {
 }
 
 fn awake(theme: &Theme, ms: u64) -> Line<'static> {
-    let span = TimeDelta::milliseconds(ms.min(i64::MAX as u64) as i64);
+    let span = TimeDelta::milliseconds(i64::try_from(ms).unwrap_or(i64::MAX));
     if ms == 0 {
         Line::styled(theme.glyphs.none, theme.of(Role::Faint))
     } else {

@@ -13,6 +13,7 @@ use crate::tui::widget::chart::{self, Chart};
 use crate::tui::widget::panel;
 
 const MINUTES: usize = 60;
+const WINDOW: TimeDelta = TimeDelta::hours(1);
 
 /// Draws the model's output tokens a second by backend with their panel into `area`.
 pub(super) fn render(app: &App, model: &Model, area: Rect, buf: &mut Buffer) {
@@ -45,7 +46,7 @@ pub(super) fn render(app: &App, model: &Model, area: Rect, buf: &mut Buffer) {
     let chart = Chart {
         layers,
         steps,
-        from: fleet.now - TimeDelta::minutes(MINUTES as i64),
+        from: fleet.now - WINDOW,
         to: fleet.now,
     };
     chart::render(theme, &chart, inner, buf);

@@ -48,7 +48,7 @@ pub(super) fn render(app: &App, area: Rect, buf: &mut Buffer) {
     let title = Line::from(vec![
         Span::styled("Self-hosted or hosted", theme.of(Role::Accent)),
         Span::styled(
-            format!("  M tokens/day, from {}", text::age(watched(fleet))),
+            format!("  M tokens/day, over {}", text::age(watched(fleet))),
             theme.of(Role::Dim),
         ),
     ]);

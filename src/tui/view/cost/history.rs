@@ -14,7 +14,7 @@ use crate::tui::theme::{Role, Theme};
 use crate::tui::widget::chart::{self, Chart};
 use crate::tui::widget::{mix, panel};
 
-use super::split;
+use super::{cut, split};
 
 /// How much of its side's colour each next backend of that side keeps, in percent.
 const SHADES: [u16; 4] = [100, 70, 50, 36];
@@ -57,6 +57,10 @@ pub(super) fn render(app: &App, area: Rect, buf: &mut Buffer) {
     let wanted = name.unwrap_or(0) as u16 + 13;
     let (plot, legend) = if inner.width >= wanted + 40 {
         split(inner, inner.width - wanted)
+    } else if inner.height >= 9 {
+        let (plot, legend) = cut(inner, inner.height - 1);
+        draw_names(theme, &order, &styles, legend, buf);
+        (plot, Rect::default())
     } else {
         (inner, Rect::default())
     };
@@ -77,6 +81,23 @@ pub(super) fn render(app: &App, area: Rect, buf: &mut Buffer) {
             .map_or_else(|| "?".to_owned(), super::dollars);
         let at = legend.right().saturating_sub(burn.chars().count() as u16);
         buf.set_string(at, y, burn, theme.of(Role::Text));
+    }
+}
+
+/// One line of names with their colours, as many as fit whole, the largest burn first.
+fn draw_names(theme: &Theme, order: &[&Backend], styles: &[Style], area: Rect, buf: &mut Buffer) {
+    let mut names: Vec<_> = order.iter().zip(styles).collect();
+    names.sort_by_key(|(b, _)| std::cmp::Reverse(b.rate_now()));
+    let mut x = area.x;
+    for (backend, style) in names {
+        let width = backend.id.as_str().width() as u16 + 2;
+        if x + width > area.right() {
+            break;
+        }
+        buf.set_string(x, area.y, theme.glyphs.eighths[8], *style);
+        let name = theme.of(Role::Dim);
+        buf.set_string(x + 2, area.y, backend.id.as_str(), name);
+        x += width + 2;
     }
 }
 

@@ -105,10 +105,10 @@ fn row(theme: &Theme, backend: &Backend) -> Vec<Line<'static>> {
         Role::SelfHosted
     };
     let partial = backend.cost_is_partial();
-    let money = |amount: Option<Usd>| match amount {
+    let money = |amount: Option<Usd>, role: Role| match amount {
         _ if partial => unknown(),
         _ if !backend.is_hosted() && account.awake_ms == 0 => none(),
-        Some(amount) => plain(dollars(amount)),
+        Some(amount) => Line::styled(dollars(amount), theme.of(role)),
         None => none(),
     };
     let tokens = |n: u64| {
@@ -154,8 +154,8 @@ fn row(theme: &Theme, backend: &Backend) -> Vec<Line<'static>> {
         tokens(account.tokens_in),
         tokens(account.tokens_out),
         cost,
-        money(account.per_million_blended()),
-        money(account.per_million_output()).patch_style(theme.of(Role::Strong)),
+        money(account.per_million_blended(), Role::Text),
+        money(account.per_million_output(), Role::Strong),
         list,
         idle,
     ]

@@ -84,7 +84,7 @@ fn router(spec: Spec, clock: Clock) -> Router {
     });
     Router::new()
         .route("/v1/models", get(models))
-        .route("/v1/models/{model}", get(model))
+        .route("/v1/models/{*model}", get(model))
         .route("/v1/chat/completions", post(chat))
         .route("/v1/completions", post(completion))
         .route("/usage", get(usage))

@@ -18,12 +18,16 @@ import urllib.error
 import urllib.request
 
 WORDS = "cache queue tensor latency budget engine token weights measure answer why stream".split()
+# Where some prompts begin, for the prefix cache to find; with 3 or 4 tokens a word it fits in 1,024.
+DOCUMENT = " ".join(WORDS[n * n % len(WORDS)] for n in range(150)) + " "
 
 
 def ask(model, luck):
     """A path and a body."""
     words = luck.choice([4, 12, 40, 120])
     text = " ".join(luck.choice(WORDS) for _ in range(words))
+    if luck.random() < 0.25 and words <= 40:
+        text = DOCUMENT + text
     body = {"model": model, "max_tokens": luck.randint(1, 24)}
     if luck.random() < 0.2:
         path = "/v1/completions"

@@ -81,6 +81,10 @@ fn cold(app: &App, backend: &Backend, area: Rect, buf: &mut Buffer) {
             width: area.width - left.width,
             ..area
         };
+        if backend.log.is_empty() && !matches!(backend.state, State::Waking(_)) {
+            quiet(app, backend, left, right, buf);
+            return;
+        }
         let parts = stack(
             left,
             &[
@@ -104,14 +108,33 @@ fn cold(app: &App, backend: &Backend, area: Rect, buf: &mut Buffer) {
         log::render(app, backend, right, buf);
         return;
     }
-    let log = (backend.log.len() as u16 + 2).clamp(5, 24);
+    // The whole timeline comes first; what it leaves is the log's, or past wakes' where nothing was logged.
+    let timeline = Part {
+        least: wanted.saturating_sub(2).min(area.height.saturating_sub(4)),
+        wanted: wanted.saturating_sub(1),
+    };
+    if backend.log.is_empty() && !matches!(backend.state, State::Waking(_)) {
+        let rest = Part {
+            least: 4,
+            wanted: past,
+        };
+        let money = Part {
+            least: 5,
+            wanted: money::WANTED,
+        };
+        let parts = stack(area, &[timeline, rest, money], 1);
+        draw(parts.first(), |at| {
+            timeline::render_without_log(app, backend, at, buf);
+        });
+        draw(parts.get(1), |at| past::render(app, backend, at, buf));
+        draw(parts.get(2), |at| money::render(app, backend, at, buf));
+        return;
+    }
+    let log = (backend.log.len() as u16 * 2 + 2).clamp(5, 24);
     let parts = stack(
         area,
         &[
-            Part {
-                least: 4,
-                wanted: wanted.saturating_sub(1),
-            },
+            timeline,
             Part {
                 least: 4,
                 wanted: log,
@@ -130,22 +153,37 @@ fn cold(app: &App, backend: &Backend, area: Rect, buf: &mut Buffer) {
     draw(parts.get(2), |at| past::render(app, backend, at, buf));
 }
 
+/// At rest without a log: past wakes and money take its place.
+fn quiet(app: &App, backend: &Backend, left: Rect, right: Rect, buf: &mut Buffer) {
+    let wanted = timeline::wanted_height(app, backend);
+    let part = |least, wanted| Part { least, wanted };
+    let parts = stack(left, &[part(4, wanted), part(4, 6)], 1);
+    draw(parts.first(), |at| {
+        timeline::render_without_log(app, backend, at, buf);
+    });
+    draw(parts.get(1), |at| hosted::newest(app, backend, at, buf));
+    let past = past::wanted_height(backend).max(wanted);
+    let parts = stack(right, &[part(4, past), part(5, money::WANTED)], 1);
+    draw(parts.first(), |at| past::render(app, backend, at, buf));
+    draw(parts.get(1), |at| money::render(app, backend, at, buf));
+}
+
 /// Warm or draining: figures in two or three columns, the log and the newest requests below.
 fn warm(app: &App, backend: &Backend, area: Rect, buf: &mut Buffer) {
     let serving = Part {
-        least: 6,
+        least: 9,
         wanted: serving::WANTED,
     };
     let engine = Part {
-        least: 6,
+        least: 9,
         wanted: engine::WANTED,
     };
     let gpus = Part {
-        least: 4,
+        least: gpus::wanted_height(backend).min(7),
         wanted: gpus::wanted_height(backend),
     };
     let money = Part {
-        least: 5,
+        least: 7,
         wanted: money::WANTED,
     };
     let config = Part {
@@ -207,7 +245,7 @@ fn warm(app: &App, backend: &Backend, area: Rect, buf: &mut Buffer) {
             height: log_height,
             ..area
         };
-        if area.width >= THREE {
+        if area.width >= THREE && !backend.log.is_empty() {
             let width = area.width / 2;
             log::render(app, backend, Rect { width, ..below }, buf);
             let right = Rect {

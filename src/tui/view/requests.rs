@@ -16,6 +16,11 @@ use crate::tui::theme::Role;
 use crate::tui::widget::columns::{self, Column};
 use crate::tui::widget::panel;
 
+/// Which column says how many tokens came out.
+const OUT: usize = 8;
+/// Which column says what went wrong.
+const ERROR: usize = 11;
+
 /// Draws the Requests screen into `area`.
 pub fn render(app: &App, area: Rect, buf: &mut Buffer) {
     let theme = &app.theme;
@@ -61,8 +66,23 @@ pub fn render(app: &App, area: Rect, buf: &mut Buffer) {
         return;
     }
     let first = app.scroll.min(matching.len() - 1);
+    let columns = columns_of(&app.fleet);
     let rows = matching.iter().skip(first).map(|record| cells(app, record));
-    columns::render(theme, &columns_of(&app.fleet), rows, inner, buf);
+    columns::render(theme, &columns, rows, inner, buf);
+    // Where the last column has left, what went wrong stands where there are no tokens to show.
+    let places = columns::fit(&columns, inner.width);
+    if let (Some(Some((x, _))), Some(None)) = (places.get(OUT), places.get(ERROR)) {
+        let room = inner.width - x;
+        for (record, y) in matching.iter().skip(first).zip(inner.y + 1..inner.bottom()) {
+            let said = cells(app, record).swap_remove(ERROR);
+            if record.usage.is_none() && !said.0.is_empty() {
+                let blank = " ".repeat(room.into());
+                buf.set_string(inner.x + x, y, blank, theme.of(Role::Faint));
+                let text = panel::cut(theme, &said.0, room - 1);
+                buf.set_string(inner.x + x + 1, y, text, said.1);
+            }
+        }
+    }
 }
 
 /// Draws the newest requests of one backend, without a frame.
@@ -176,13 +196,13 @@ fn columns_of(fleet: &Fleet) -> Vec<Column> {
         Column::word("MODEL", model, 85),
         Column::word("BACKEND", backend, 95),
         Column::word("ROUTE", 8, 45),
-        Column::figure("TTFT", 6, 80),
-        Column::figure("TOOK", 6, 70),
-        Column::figure("IN", 7, 50),
-        Column::figure("OUT", 6, 60),
+        Column::figure("TTFT", 5, 80),
+        Column::figure("TOOK", 5, 75),
+        Column::figure("IN", 7, 48),
+        Column::figure("OUT", 6, 70),
         Column::figure("HELD", 6, 40),
-        Column::figure("COST", 9, 55),
-        Column::rest("ERROR", 10, 65),
+        Column::figure("COST", 9, 65),
+        Column::rest("ERROR", 16, 55),
     ]
 }
 

@@ -80,7 +80,7 @@ fn draw(app: &App, backend: &Backend, area: Rect, with_log: bool, buf: &mut Buff
         }
     } else if rows > 0 {
         // Too low for a row a stage: as many as fit around the one that matters, the summary stays.
-        let fit = height.saturating_sub(lines.len().min(2) as u16).max(1);
+        let fit = height.saturating_sub(lines.len().min(3) as u16).max(1);
         let first = (plan.current() as u16)
             .saturating_sub(fit / 2)
             .min(rows - fit.min(rows));

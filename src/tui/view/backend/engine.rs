@@ -46,7 +46,7 @@ fn lines(sample: &EngineSample) -> Vec<Fact> {
     };
     let percent = |share: f64| format!("{:.1}%", share * 100.0);
     let of = match (sample.prefix_hits, sample.prefix_queries) {
-        (Some(hits), Some(queries)) => format!("{} of {} tokens", exact(hits), exact(queries)),
+        (Some(hits), Some(queries)) => format!("{} of {}", exact(hits), exact(queries)),
         _ => String::new(),
     };
     let ttft = &sample.ttft;
@@ -71,7 +71,7 @@ fn lines(sample: &EngineSample) -> Vec<Fact> {
             "TTFT count",
             (!ttft.counts.is_empty()).then(|| exact(ttft.count())),
         )
-        .note("time_to_first_token_seconds_count"),
+        .note("time_to_first_token_seconds"),
         Fact::new("TTFT mean", ttft.mean().map(seconds)).note("sum / count"),
         Fact::new("TTFT p50", ttft.quantile(0.5).map(text::latency)).note("from its buckets"),
         Fact::new("TTFT p95", ttft.quantile(0.95).map(text::latency)).note("from its buckets"),

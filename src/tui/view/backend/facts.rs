@@ -73,8 +73,10 @@ pub(super) fn render(theme: &Theme, facts: &[Fact], old: bool, area: Rect, buf: 
             style,
         );
         let room = area.right().saturating_sub(right + 2);
-        // A note that would lose more than its end is better left out.
-        if !fact.note.is_empty() && room >= 8 && usize::from(room) * 3 >= fact.note.width() * 2 {
+        // A short note is whole or not there; only a sentence may lose its end.
+        if !fact.note.is_empty()
+            && (fact.note.width() <= usize::from(room) || fact.note.width() > 32 && room >= 12)
+        {
             let note = panel::cut(theme, &fact.note, room);
             buf.set_string(right + 2, y, note, theme.of(Role::Faint));
         }

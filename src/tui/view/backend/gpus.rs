@@ -50,8 +50,8 @@ pub(super) fn render(app: &App, backend: &Backend, area: Rect, buf: &mut Buffer)
     }
     let table = [
         Column::figure("", 2, 100),
-        Column::rest("UTIL", 6, 70),
-        Column::figure("", 4, 95),
+        Column::rest("", 6, 70),
+        Column::figure("UTIL", 4, 95),
         Column::figure("MEMORY GiB", 11, 90),
         Column::figure("POWER", 5, 80),
         Column::figure("TEMP", 4, 85),

@@ -30,8 +30,9 @@ pub(super) fn render(app: &App, backend: &Backend, area: Rect, buf: &mut Buffer)
     for (text, role) in &said {
         let wide = text.width() as u16;
         if x > 0 && x + 3 + wide > width {
-            if rows == 2 && area.height < 30 || rows == 3 {
-                break;
+            let most = if area.height < 24 { 1 } else { 2 };
+            if rows == most {
+                continue;
             }
             rows += 1;
             x = 0;

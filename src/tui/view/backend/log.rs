@@ -25,7 +25,9 @@ pub(super) fn render(app: &App, backend: &Backend, area: Rect, buf: &mut Buffer)
         format!("  {lines} lines"),
         theme.of(Role::Dim),
     ));
-    let summary = if skipped > 0 {
+    let summary = if lines == 0 {
+        ratatui::text::Line::default()
+    } else if skipped > 0 {
         super::aside(theme, format!("{skipped} newer below"), Role::Warning)
     } else {
         super::aside(theme, "following".to_owned(), Role::Faint)

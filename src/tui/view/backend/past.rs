@@ -60,11 +60,14 @@ pub(super) fn render(app: &App, backend: &Backend, area: Rect, buf: &mut Buffer)
         Column::figure("AGO", 6, 100),
         Column::figure("TOOK", 5, 100),
     ];
-    table.extend(
-        seen.iter()
-            .map(|stage| Column::figure(stage.word(), 7, worth(*stage))),
-    );
-    table.push(Column::rest("ENDED", 8, 35));
+    table.extend(seen.iter().map(|stage| {
+        Column::figure(
+            stage.word(),
+            (stage.word().len() as u16).max(5),
+            worth(*stage),
+        )
+    }));
+    table.push(Column::rest("BY", 8, 35));
     let usual = backend.estimate(app.fleet.now);
     let rows = backend.wakes.iter().rev().map(|wake| {
         let slow = late(wake) || wake.failure.is_some();
@@ -90,7 +93,7 @@ pub(super) fn render(app: &App, backend: &Backend, area: Rect, buf: &mut Buffer)
         }
         row.push(match &wake.failure {
             Some(why) => (why.clone(), theme.of(Role::Critical)),
-            None => (format!("warm, by {}", wake.by), theme.of(Role::Dim)),
+            None => (wake.by.clone(), theme.of(Role::Dim)),
         });
         row
     });

@@ -58,7 +58,7 @@ pub(super) fn render(app: &App, backend: &Backend, area: Rect, buf: &mut Buffer)
     }
     let shade = |role: Role| if old(app, backend) { Role::Dim } else { role };
     let mut y = inner.y;
-    for line in [flow(app, backend, &shade), speed(app, backend, &shade)] {
+    for line in [flow(backend, &shade), speed(backend, &shade)] {
         if y < inner.bottom() {
             spread(
                 &line,
@@ -91,7 +91,13 @@ pub(super) fn render(app: &App, backend: &Backend, area: Rect, buf: &mut Buffer)
             y += 1;
         }
     }
-    if roomy {
+    // Why there is nothing newer stands on the line that is air otherwise.
+    let error = backend.live.error.as_ref();
+    if let Some(error) = error.filter(|_| y < inner.bottom()) {
+        let said = panel::cut(theme, &format!("not read: {error}"), inner.width);
+        buf.set_string(inner.x, y, said, theme.of(Role::Warning));
+    }
+    if roomy || error.is_some() {
         y += 1;
     }
     let below = Rect {
@@ -99,10 +105,6 @@ pub(super) fn render(app: &App, backend: &Backend, area: Rect, buf: &mut Buffer)
         height: inner.bottom().saturating_sub(y),
         ..inner
     };
-    if let Some(error) = backend.live.error.as_ref().filter(|_| below.height > 5) {
-        let said = panel::cut(theme, &format!("last reading failed: {error}"), below.width);
-        buf.set_string(below.x, below.bottom() - 1, said, theme.of(Role::Warning));
-    }
     match &backend.sample {
         Some(sample) => latencies(app, backend, sample, first.map(AsRef::as_ref), below, buf),
         None => gateway_only(app, backend, below, buf),
@@ -111,7 +113,7 @@ pub(super) fn render(app: &App, backend: &Backend, area: Rect, buf: &mut Buffer)
 
 type Figures = Vec<(Option<String>, Role, &'static str)>;
 
-fn flow(app: &App, backend: &Backend, shade: &dyn Fn(Role) -> Role) -> Figures {
+fn flow(backend: &Backend, shade: &dyn Fn(Role) -> Role) -> Figures {
     let live = &backend.live;
     let known = backend.live.read_at.is_some() || live.in_flight > 0;
     let mut said: Figures = vec![
@@ -143,13 +145,11 @@ fn flow(app: &App, backend: &Backend, shade: &dyn Fn(Role) -> Role) -> Figures {
     if live.held > 0 {
         said.push((Some(live.held.to_string()), Role::Waking, "held"));
     }
-    let _ = app;
     said
 }
 
-fn speed(app: &App, backend: &Backend, shade: &dyn Fn(Role) -> Role) -> Figures {
+fn speed(backend: &Backend, shade: &dyn Fn(Role) -> Role) -> Figures {
     let live = &backend.live;
-    let _ = app;
     let mut said: Figures = vec![(
         live.tokens_per_s.map(text::count),
         shade(Role::Strong),
@@ -227,7 +227,7 @@ fn latencies(
     let lines = [
         ("TTFT", of(|s| &s.ttft)),
         ("per token", of(|s| &s.inter_token)),
-        ("whole", of(|s| &s.e2e)),
+        ("request", of(|s| &s.e2e)),
         ("in queue", of(|s| &s.queue)),
     ];
     let table = [

@@ -2,6 +2,7 @@
 
 use chrono::TimeDelta;
 use ratatui::text::{Line, Span};
+use unicode_width::UnicodeWidthStr;
 
 use crate::fleet::backend::SelfHosted;
 use crate::fleet::estimate::Estimate;
@@ -24,7 +25,9 @@ pub(super) fn lines(
 ) -> Vec<Line<'static>> {
     match plan.what {
         What::Running => running(app, backend, facts, estimate, plan, width),
-        What::Last | What::Failed | What::Expected => ended(app, backend, facts, estimate, plan),
+        What::Last | What::Failed | What::Expected => {
+            ended(app, backend, facts, estimate, plan, width)
+        }
     }
 }
 
@@ -72,7 +75,10 @@ fn running(
         line.push_span(verdict);
         vec![line]
     } else {
-        vec![line, verdict.into()]
+        let mut lines = vec![line];
+        let rows = wrap(&verdict.content, width.into());
+        lines.extend(rows.into_iter().map(|row| paint(row, role).into()));
+        lines
     }
 }
 
@@ -108,6 +114,10 @@ fn verdict(
     let Some(e) = estimate else {
         return ("nothing known of earlier wakes".into(), Role::Dim);
     };
+    if plan.elapsed + e.left_median > facts.cap {
+        let said = format!("will not make the cap of {}", text::clock(facts.cap));
+        return (said, Role::Critical);
+    }
     let slow = plan.rows.iter().find_map(|row| {
         let (median, p95) = e.of(row.stage)?;
         let spent = row.to - row.from;
@@ -137,6 +147,7 @@ fn ended(
     facts: &SelfHosted,
     estimate: Option<&Estimate>,
     plan: &Plan,
+    width: u16,
 ) -> Vec<Line<'static>> {
     let paint = |text: String, role| Span::styled(text, app.theme.of(role));
     let mut lines = Vec::new();
@@ -167,7 +178,11 @@ fn ended(
     };
     if let Some(reason) = reason {
         let said = format!("{} {reason}", app.theme.glyphs.failed);
-        lines.push(paint(said, Role::Critical).into());
+        let rows = wrap(&said, width.into());
+        lines.extend(
+            rows.into_iter()
+                .map(|row| Line::from(paint(row, Role::Critical))),
+        );
     }
     let sleeps = matches!(backend.state, State::Asleep { .. } | State::Unknown { .. });
     match (estimate, plan.what) {
@@ -210,4 +225,21 @@ fn spent(rate: Usd, replicas: u32, span: TimeDelta) -> Usd {
     let mut meter = Meter::default();
     meter.add(rate, replicas, span);
     meter.total()
+}
+
+/// A sentence in rows of whole words.
+fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut rows: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match rows.last_mut() {
+            Some(row) if row.width() + 1 + word.width() <= width => {
+                row.push(' ');
+                row.push_str(word);
+            }
+            // Later rows stand under the words, not under the glyph in front of them.
+            Some(_) => rows.push(format!("  {word}")),
+            None => rows.push(word.to_owned()),
+        }
+    }
+    rows
 }

@@ -1,5 +1,6 @@
 //! Pieces that several screens draw.
 
+pub mod columns;
 pub mod mix;
 pub mod panel;
 pub mod timeline;

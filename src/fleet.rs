@@ -6,6 +6,7 @@
 mod accrual;
 mod attention;
 pub mod backend;
+pub mod compare;
 pub mod engine;
 pub mod estimate;
 pub mod figures;

@@ -1,6 +1,7 @@
 //! Screens, drawn from a fixed fleet.
 
 mod fixture;
+mod money;
 mod screens;
 
 use std::fmt::Write as _;

@@ -21,7 +21,14 @@ pub struct Terminal {
 
 impl Terminal {
     pub fn start(columns: u16, rows: u16, args: &[&str]) -> Self {
-        let pair = native_pty_system().openpty(PtySize { rows, cols: columns, pixel_width: 0, pixel_height: 0 }).unwrap();
+        let pair = native_pty_system()
+            .openpty(PtySize {
+                rows,
+                cols: columns,
+                pixel_width: 0,
+                pixel_height: 0,
+            })
+            .unwrap();
         let mut command = CommandBuilder::new(env!("CARGO_BIN_EXE_fleetctl"));
         command.args(args);
         command.env("TERM", "xterm-256color");
@@ -40,7 +47,13 @@ impl Terminal {
             }
         });
         let writer = pair.master.take_writer().unwrap();
-        Self { child, writer, _master: pair.master, output, screen: vt100::Parser::new(rows, columns, 0) }
+        Self {
+            child,
+            writer,
+            _master: pair.master,
+            output,
+            screen: vt100::Parser::new(rows, columns, 0),
+        }
     }
 
     pub fn text(&self) -> String {
@@ -48,7 +61,11 @@ impl Terminal {
     }
 
     pub fn row(&self, name: &str) -> String {
-        self.text().lines().find(|line| line.contains(name) && !line.contains('/')).unwrap_or_default().to_owned()
+        self.text()
+            .lines()
+            .find(|line| line.contains(name) && !line.contains('/'))
+            .unwrap_or_default()
+            .to_owned()
     }
 
     pub fn alternate_screen(&self) -> bool {
@@ -69,7 +86,9 @@ impl Terminal {
             }
             let before = self.text();
             self.press("j");
-            self.wait_until("the selection moves", |screen| selected(screen) != selected(&before));
+            self.wait_until("the selection moves", |screen| {
+                selected(screen) != selected(&before)
+            });
         }
         panic!("{name} cannot be selected:\n{}", self.text());
     }
@@ -81,10 +100,19 @@ impl Terminal {
     pub fn wait_until(&mut self, what: &str, done: impl Fn(&str) -> bool) {
         let deadline = Instant::now() + PATIENCE;
         while !done(&self.text()) {
-            match self.output.recv_timeout(deadline.saturating_duration_since(Instant::now())) {
+            match self
+                .output
+                .recv_timeout(deadline.saturating_duration_since(Instant::now()))
+            {
                 Ok(bytes) => self.screen.process(&bytes),
-                Err(RecvTimeoutError::Timeout) => panic!("not within {PATIENCE:?}: {what}; the screen:\n{}", self.text()),
-                Err(RecvTimeoutError::Disconnected) => panic!("the program ended before: {what}; the screen:\n{}", self.text()),
+                Err(RecvTimeoutError::Timeout) => panic!(
+                    "not within {PATIENCE:?}: {what}; the screen:\n{}",
+                    self.text()
+                ),
+                Err(RecvTimeoutError::Disconnected) => panic!(
+                    "the program ended before: {what}; the screen:\n{}",
+                    self.text()
+                ),
             }
         }
     }
@@ -104,7 +132,11 @@ impl Terminal {
                     if let Some(status) = self.child.try_wait().unwrap() {
                         return status.exit_code();
                     }
-                    assert!(Instant::now() < deadline, "the program still runs; the screen:\n{}", self.text());
+                    assert!(
+                        Instant::now() < deadline,
+                        "the program still runs; the screen:\n{}",
+                        self.text()
+                    );
                 }
             }
         }
@@ -117,7 +149,11 @@ impl Terminal {
         let screen = self.screen.screen();
         assert!(!screen.alternate_screen(), "the alternate screen is left");
         assert!(!screen.hide_cursor(), "the cursor is back");
-        assert_eq!(screen.mouse_protocol_mode(), vt100::MouseProtocolMode::None, "the mouse is given back");
+        assert_eq!(
+            screen.mouse_protocol_mode(),
+            vt100::MouseProtocolMode::None,
+            "the mouse is given back"
+        );
         assert!(!screen.bracketed_paste(), "paste is given back");
     }
 }

@@ -1,0 +1,123 @@
+//! Burn over time, stacked by backend.
+
+use chrono::TimeDelta;
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::style::{Color, Style};
+use ratatui::text::{Line, Span};
+
+use crate::fleet::{Backend, Fleet};
+use crate::tui::app::App;
+use crate::tui::text;
+use crate::tui::theme::{Role, Theme};
+use crate::tui::widget::chart::{self, Chart};
+use crate::tui::widget::{mix, panel};
+
+use super::split;
+
+/// How much of its side's colour each next backend of that side keeps, in percent.
+const SHADES: [u16; 4] = [100, 70, 50, 36];
+const LEGEND: u16 = 26;
+
+/// Draws the history of burn with its panel into `area`.
+pub(super) fn render(app: &App, area: Rect, buf: &mut Buffer) {
+    let (fleet, theme) = (&app.fleet, &app.theme);
+    let window = window(fleet);
+    let title = Line::from(vec![
+        Span::styled("Burn by backend", theme.of(Role::Accent)),
+        Span::styled(format!("  {}", text::age(window)), theme.of(Role::Dim)),
+    ]);
+    let summary = Line::styled("$/h, without fixed costs", theme.of(Role::Dim));
+    let inner = panel::render(theme, area, &title, &summary, buf);
+    if inner.height == 0 {
+        return;
+    }
+    // Hosted above self-hosted, each side in its own colour.
+    let mut order: Vec<&Backend> = fleet.backends.iter().map(AsRef::as_ref).collect();
+    order.sort_by_key(|b| b.is_hosted());
+    let burnt = |b: &Backend| {
+        fleet
+            .history
+            .iter()
+            .any(|p| p.burn.iter().any(|(id, _)| *id == b.id))
+    };
+    order.retain(|b| burnt(b));
+    let styles = shades(theme, &order);
+    let steps = mix::slots(fleet, window, |point| {
+        order
+            .iter()
+            .map(|b| {
+                let burn = point.burn.iter().find(|(id, _)| *id == b.id);
+                burn.map_or(0.0, |(_, burn)| *burn)
+            })
+            .collect()
+    });
+    let (plot, legend) = if inner.width >= 70 {
+        split(inner, inner.width - LEGEND)
+    } else {
+        (inner, Rect::default())
+    };
+    let chart = Chart {
+        layers: styles.clone(),
+        steps,
+        from: fleet.now - window,
+        to: fleet.now,
+    };
+    chart::render(theme, &chart, plot, buf);
+    let rows = order.iter().zip(&styles).rev();
+    for (row, (backend, style)) in (0..legend.height).zip(rows) {
+        let (x, y) = (legend.x + 2, legend.y + row);
+        buf.set_string(x, y, theme.glyphs.eighths[8], *style);
+        let name = panel::cut(theme, backend.id.as_str(), LEGEND - 14);
+        buf.set_string(x + 2, y, name, theme.of(Role::Text));
+        let burn = backend
+            .burn(fleet.now)
+            .map_or_else(|| "?".to_owned(), super::dollars);
+        let at = legend.right().saturating_sub(burn.chars().count() as u16);
+        buf.set_string(at, y, burn, theme.of(Role::Text));
+    }
+}
+
+/// The shortest round window that holds all history.
+fn window(fleet: &Fleet) -> TimeDelta {
+    let oldest = fleet.history.front().map_or(fleet.now, |p| p.start);
+    [15, 30, 60]
+        .map(TimeDelta::minutes)
+        .into_iter()
+        .find(|w| fleet.now - oldest <= *w)
+        .unwrap_or(TimeDelta::hours(2))
+}
+
+/// One shade of its side's colour for each backend.
+pub(in crate::tui) fn shades(theme: &Theme, backends: &[&Backend]) -> Vec<Style> {
+    let mut seen = [0_usize; 2];
+    backends
+        .iter()
+        .map(|b| {
+            let hosted = b.is_hosted();
+            let nth = &mut seen[usize::from(hosted)];
+            let part = SHADES[*nth % SHADES.len()];
+            *nth += 1;
+            let role = if hosted {
+                Role::Hosted
+            } else {
+                Role::SelfHosted
+            };
+            shade(theme, role, part)
+        })
+        .collect()
+}
+
+/// A role's colour moved towards the ground; as it is where the terminal has no truecolor.
+fn shade(theme: &Theme, role: Role, part: u16) -> Style {
+    let style = theme.of(role);
+    let (Some(Color::Rgb(r, g, b)), Some(Color::Rgb(gr, gg, gb))) =
+        (style.fg, theme.of(Role::Ground).bg)
+    else {
+        return style;
+    };
+    let mix = |from: u8, to: u8| {
+        ((u16::from(from) * part + u16::from(to) * (100 - part)) / 100).min(255) as u8
+    };
+    style.fg(Color::Rgb(mix(r, gr), mix(g, gg), mix(b, gb)))
+}

@@ -4,4 +4,5 @@ pub mod clock;
 pub mod config;
 pub mod fleet;
 pub mod handle;
+pub mod sim;
 pub mod tui;

@@ -3,6 +3,7 @@
 mod answer;
 mod ask;
 mod batch;
+mod body;
 mod core;
 mod http;
 pub(super) mod lines;
@@ -254,7 +255,7 @@ impl Engine {
 
     fn next_id(&self) -> u64 {
         let id = self.ids.fetch_add(1, Ordering::Relaxed);
-        if id % ACCESS_EVERY == 0 {
+        if id.is_multiple_of(ACCESS_EVERY) {
             self.access("POST /v1/chat/completions", 200);
         }
         id
@@ -308,4 +309,4 @@ impl Stats {
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::sim) mod tests;

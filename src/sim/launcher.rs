@@ -15,6 +15,7 @@ use serde::Deserialize;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+use super::engine::Engine;
 use super::log::Read;
 use super::unit::{Status, Unit};
 
@@ -44,14 +45,21 @@ pub async fn run(
     }
 }
 
-fn unit(units: &Units, name: &str) -> Result<Arc<Unit>, Response> {
+/// There is nothing to act on: why.
+struct Missing(StatusCode, String);
+
+impl IntoResponse for Missing {
+    fn into_response(self) -> Response {
+        (self.0, self.1).into_response()
+    }
+}
+
+fn unit(units: &Units, name: &str) -> Result<Arc<Unit>, Missing> {
     units.get(name).cloned().ok_or_else(|| {
         let names: Vec<&str> = units.keys().map(String::as_str).collect();
-        let what = format!(
-            "no engine is called {name}; there are {}\n",
-            names.join(", ")
-        );
-        (StatusCode::NOT_FOUND, what).into_response()
+        let known = names.join(", ");
+        let what = format!("no engine is called {name}; there are {known}\n");
+        Missing(StatusCode::NOT_FOUND, what)
     })
 }
 
@@ -59,7 +67,7 @@ fn json(status: StatusCode, body: String) -> Response {
     (status, [(header::CONTENT_TYPE, "application/json")], body).into_response()
 }
 
-async fn look(State(units): State<Units>, Path(name): Path<String>) -> Result<Response, Response> {
+async fn look(State(units): State<Units>, Path(name): Path<String>) -> Result<Response, Missing> {
     let unit = unit(&units, &name)?;
     let status = unit.status();
     let code = match status {
@@ -76,7 +84,7 @@ async fn look(State(units): State<Units>, Path(name): Path<String>) -> Result<Re
     ))
 }
 
-async fn start(State(units): State<Units>, Path(name): Path<String>) -> Result<Response, Response> {
+async fn start(State(units): State<Units>, Path(name): Path<String>) -> Result<Response, Missing> {
     let unit = unit(&units, &name)?;
     let status = if unit.start() {
         StatusCode::ACCEPTED
@@ -87,38 +95,38 @@ async fn start(State(units): State<Units>, Path(name): Path<String>) -> Result<R
     Ok(json(status, format!(r#"{{"status":"{said}"}}"#)))
 }
 
-async fn stop(State(units): State<Units>, Path(name): Path<String>) -> Result<Response, Response> {
+async fn stop(State(units): State<Units>, Path(name): Path<String>) -> Result<Response, Missing> {
     let unit = unit(&units, &name)?;
     unit.stop().await;
     Ok(json(StatusCode::OK, r#"{"status":"stopped"}"#.to_owned()))
 }
 
-async fn kill(State(units): State<Units>, Path(name): Path<String>) -> Result<Response, Response> {
-    with_engine(&units, &name, |engine| engine.kill())
+async fn kill(State(units): State<Units>, Path(name): Path<String>) -> Result<Response, Missing> {
+    with_engine(&units, &name, Engine::kill)
 }
 
-async fn hang(State(units): State<Units>, Path(name): Path<String>) -> Result<Response, Response> {
+async fn hang(State(units): State<Units>, Path(name): Path<String>) -> Result<Response, Missing> {
     with_engine(&units, &name, |engine| engine.hang())
 }
 
-async fn resume(
-    State(units): State<Units>,
-    Path(name): Path<String>,
-) -> Result<Response, Response> {
+async fn resume(State(units): State<Units>, Path(name): Path<String>) -> Result<Response, Missing> {
     with_engine(&units, &name, |engine| engine.resume())
 }
 
 fn with_engine(
     units: &Units,
     name: &str,
-    act: impl FnOnce(&Arc<super::engine::Engine>),
-) -> Result<Response, Response> {
+    act: impl FnOnce(&Arc<Engine>),
+) -> Result<Response, Missing> {
     match unit(units, name)?.engine() {
         Some(engine) => {
             act(&engine);
             Ok(json(StatusCode::OK, r#"{"status":"done"}"#.to_owned()))
         }
-        None => Err((StatusCode::CONFLICT, "no engine runs here now\n").into_response()),
+        None => Err(Missing(
+            StatusCode::CONFLICT,
+            "no engine runs here now; start it first\n".to_owned(),
+        )),
     }
 }
 
@@ -132,7 +140,7 @@ async fn log(
     State(units): State<Units>,
     Path(name): Path<String>,
     Query(wanted): Query<Wanted>,
-) -> Result<Response, Response> {
+) -> Result<Response, Missing> {
     let log = unit(&units, &name)?.log();
     let body = if wanted.follow {
         let changes = log.watch();
@@ -161,3 +169,6 @@ async fn log(
     };
     Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], body).into_response())
 }
+
+#[cfg(test)]
+mod tests;

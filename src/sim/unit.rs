@@ -234,13 +234,12 @@ impl Run {
         if let Some(engine) = engine {
             engine.stop();
         }
-        let end = match status {
-            Some(status) => Status::Exited(status),
-            None => {
-                self.log.say("Killing: Stopping container vllm");
-                tokio::time::sleep(self.unit.clock.on_wall(RELEASE)).await;
-                Status::Stopped
-            }
+        let end = if let Some(status) = status {
+            Status::Exited(status)
+        } else {
+            self.log.say("Killing: Stopping container vllm");
+            tokio::time::sleep(self.unit.clock.on_wall(RELEASE)).await;
+            Status::Stopped
         };
         // Kept from everybody else until the next start; where that fails it is tried again then.
         let held = bind(self.unit.at).ok();

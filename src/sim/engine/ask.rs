@@ -124,7 +124,11 @@ pub(super) fn read(spec: &Spec, chat: bool, bytes: &[u8]) -> Result<Ask, Refused
         usage: body.stream_options.is_some_and(|o| o.include_usage),
         prompt: tokens,
         // System prompts and earlier turns come again: in whole blocks, for some requests.
-        cached: if seed % 3 == 0 { leading / 16 * 8 } else { 0 },
+        cached: if seed.is_multiple_of(3) {
+            leading / 16 * 8
+        } else {
+            0
+        },
         max_tokens,
         target,
         words: seed,

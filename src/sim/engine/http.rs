@@ -1,15 +1,13 @@
 //! The HTTP interface, as vLLM 0.32.0's server answers.
 
 use std::convert::Infallible;
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use ::http::{Method, Request, Response, StatusCode, header};
 use bytes::Bytes;
 use chrono::TimeDelta;
 use http_body_util::{BodyExt, Either, Full};
-use hyper::body::{Body, Frame, Incoming};
+use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use serde_json::{Value, json};
@@ -20,6 +18,7 @@ use super::Engine;
 use super::answer::{self, Head};
 use super::ask::{self, Refused};
 use super::batch::Seq;
+use super::body::{Frames, Guard};
 use super::core::{Ended, Gate, Out, To};
 use super::state::Mode;
 use crate::sim::{hold, mix};
@@ -165,16 +164,10 @@ async fn complete(engine: Arc<Engine>, chat: bool, request: Request<Incoming>) -
     if taken.is_err() {
         return busy(stream);
     }
-    let guard = Guard {
-        engine: engine.clone(),
-        id,
-    };
+    let guard = Guard::new(engine.clone(), id);
     engine.nudge.notify_one();
     if stream {
-        return events_reply(Either::Right(Frames {
-            from: events_from,
-            _guard: Some(guard),
-        }));
+        return events_reply(Either::Right(Frames::new(events_from, guard)));
     }
     match whole_from.await {
         Ok(Ended::Body(body)) => fine(body),
@@ -207,19 +200,16 @@ fn dead() -> Refused {
 }
 
 async fn put_to_sleep(engine: Arc<Engine>, query: &Query) -> Reply {
-    let level = match query.get("level").unwrap_or("1").parse::<u8>() {
-        Ok(level @ 0..=2) => level,
-        Ok(_) | Err(_) => {
-            let input = query.get("level").unwrap_or_default();
-            return refuse(ask::error(
-                StatusCode::BAD_REQUEST,
-                "Bad Request",
-                &Value::from("query.level"),
-                &format!(
-                    "1 validation error:\n  {{'type': 'less_than_equal', 'loc': 'query.level', 'msg': 'Input should be less than or equal to 2', 'input': '{input}', 'ctx': {{'le': 2}}}}"
-                ),
-            ));
-        }
+    let asked = query.get("level").unwrap_or("1");
+    let Some(level) = asked.parse::<u8>().ok().filter(|level| *level <= 2) else {
+        return refuse(ask::error(
+            StatusCode::BAD_REQUEST,
+            "Bad Request",
+            &Value::from("query.level"),
+            &format!(
+                "1 validation error:\n  {{'type': 'less_than_equal', 'loc': 'query.level', 'msg': 'Input should be less than or equal to 2', 'input': '{asked}', 'ctx': {{'le': 2}}}}"
+            ),
+        ));
     };
     let mode = match query.get("mode").unwrap_or("abort") {
         "abort" => Mode::Abort,
@@ -334,43 +324,6 @@ impl Engine {
         let mut hung = self.hung.subscribe();
         // The sender lives as long as the engine.
         let _ = hung.wait_for(|h| !*h).await;
-    }
-}
-
-/// Events of one answer, as a body.
-#[derive(Debug)]
-struct Frames {
-    from: mpsc::Receiver<Bytes>,
-    _guard: Option<Guard>,
-}
-
-impl Body for Frames {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        let next = self.from.poll_recv(cx);
-        next.map(|some| some.map(|bytes| Ok(Frame::data(bytes))))
-    }
-}
-
-/// Takes the request out of the engine when its client is gone.
-#[derive(Debug)]
-struct Guard {
-    engine: Arc<Engine>,
-    id: u64,
-}
-
-impl Drop for Guard {
-    fn drop(&mut self) {
-        let mut core = hold(&self.engine.core);
-        core.catch_up(self.engine.t());
-        core.forget(self.id);
-        drop(core);
-        self.engine.nudge.notify_one();
     }
 }
 

@@ -129,7 +129,10 @@ impl Batch {
         let used: f64 = self
             .running
             .iter()
-            .map(|s| f64::from(s.prompt) + s.done - if s.decoding() { 0.0 } else { s.prefill_left })
+            .map(|s| {
+                let left = if s.decoding() { 0.0 } else { s.prefill_left };
+                (f64::from(s.prompt) - left).max(0.0) + s.done
+            })
             .sum();
         (used / f64::from(self.shape.kv_tokens.max(1))).clamp(0.0, 1.0)
     }
@@ -145,7 +148,7 @@ impl Batch {
     }
 
     /// Takes a request in, in order of arrival.
-    pub(super) fn submit(&mut self, seq: Seq) -> Result<(), Full> {
+    pub(super) fn submit(&mut self, mut seq: Seq) -> Result<(), Full> {
         if self
             .shape
             .max_queued
@@ -153,6 +156,7 @@ impl Batch {
         {
             return Err(Full);
         }
+        seq.prefill_left += self.shape.first * self.shape.prefill;
         self.waiting.push_back(seq);
         self.admit();
         Ok(())

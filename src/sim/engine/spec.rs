@@ -50,6 +50,8 @@ pub struct Shape {
     pub ceiling: f64,
     /// Prompt tokens a second when nothing else runs.
     pub prefill: f64,
+    /// Seconds that a first token takes however short the prompt is.
+    pub first: f64,
     /// Tokens that the KV cache holds.
     pub kv_tokens: u32,
     /// Most requests in a batch (`--max-num-seqs`).

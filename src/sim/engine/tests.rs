@@ -11,6 +11,7 @@ use super::meters::Meters;
 use super::page::{Gauges, Page};
 use super::{Engine, Failure, Shape, Spec, Stages, lines};
 use crate::clock::Clock;
+use crate::sim::log::Read;
 
 const RECORDED: &str = include_str!("../../../tests/pages/vllm-0.32.0-load.txt");
 
@@ -31,6 +32,7 @@ pub(in crate::sim) fn spec() -> Spec {
             single: 50.0,
             ceiling: 1000.0,
             prefill: 5000.0,
+            first: 0.0,
             kv_tokens: 40_000,
             max_seqs: 2,
             max_queued: Some(1),
@@ -292,7 +294,7 @@ async fn sleep_ends_running_answers_with_abort_or_keeps_them() {
     let (_engine, client) = engine(20).await;
     let running = client.ask(chat(true, 900));
     client.until("vllm:num_requests_running{", " 1.0").await;
-    client.post("/sleep?level=2", &json!({})).await;
+    client.post("/sleep?level=1", &json!({})).await;
     let (_, body) = running.await.unwrap();
     assert!(body.contains("\"finish_reason\":\"abort\""), "{body}");
     assert!(body.ends_with("data: [DONE]\n\n"));
@@ -308,7 +310,7 @@ async fn sleep_ends_running_answers_with_abort_or_keeps_them() {
 
 #[tokio::test]
 async fn killed_it_ends_streams_with_an_error_and_leaves_with_status_0() {
-    let (engine, client) = engine(1).await;
+    let (engine, client) = engine(5).await;
     let running = client.ask(chat(true, 900));
     client.until("vllm:num_requests_running{", " 1.0").await;
     engine.kill();
@@ -384,8 +386,21 @@ fn a_start_says_what_vllm_says() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_idle_engine_does_nothing() {
+async fn an_idle_engine_says_nothing() {
     let (engine, _client) = engine(12).await;
     tokio::time::sleep(Duration::from_secs(3600)).await;
-    assert_eq!(engine.load().running, 0);
+    assert_eq!(engine.log.read(0), Read::Later);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_busy_engine_tells_of_its_throughput() {
+    let (engine, client) = engine(12).await;
+    let (status, _) = client.post("/v1/chat/completions", &chat(false, 900)).await;
+    assert_eq!(status, 200);
+    let Read::Text(log, _) = engine.log.read(0) else {
+        panic!("nothing was said");
+    };
+    // 900 tokens at 50 a second: 18 seconds of fleet time.
+    assert!(log.contains("Engine 000: Avg prompt throughput: "));
+    assert!(log.contains("Running: 1 reqs, Waiting: 0 reqs, GPU KV cache usage: "));
 }

@@ -8,6 +8,7 @@ fn shape() -> Shape {
         single: 40.0,
         ceiling: 900.0,
         prefill: 5000.0,
+        first: 0.0,
         kv_tokens: 20_000,
         max_seqs: 32,
         max_queued: Some(8),

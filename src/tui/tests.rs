@@ -2,6 +2,7 @@
 
 mod fixture;
 mod money;
+mod screens;
 
 use std::fmt::Write as _;
 use std::sync::Arc;

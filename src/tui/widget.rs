@@ -2,6 +2,7 @@
 
 pub mod chart;
 pub mod columns;
+pub mod grid;
 pub mod mix;
 pub mod panel;
 pub mod timeline;

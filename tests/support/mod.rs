@@ -52,7 +52,7 @@ impl Terminal {
             writer,
             _master: pair.master,
             output,
-            screen: vt100::Parser::new(rows, columns, 0),
+            screen: vt100::Parser::new(rows.try_into().unwrap(), columns.try_into().unwrap(), 0),
         }
     }
 

@@ -13,7 +13,7 @@ use crate::fleet::{Fleet, Usd, compare as arithmetic};
 use crate::tui::app::App;
 use crate::tui::text;
 use crate::tui::theme::{Role, Theme};
-use crate::tui::widget::columns::is_ascii;
+use crate::tui::widget::grid::is_ascii;
 
 pub(in crate::tui) use history::shades;
 

@@ -14,7 +14,7 @@ use crate::tui::app::App;
 use crate::tui::theme::{Role, Theme};
 
 use super::cost::{cut, split};
-use crate::tui::widget::columns::is_ascii;
+use crate::tui::widget::grid::is_ascii;
 
 /// From here on the effect has room beside the weights.
 const WIDE: u16 = 110;

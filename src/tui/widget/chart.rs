@@ -8,7 +8,7 @@ use ratatui::style::{Color, Style};
 use crate::tui::text;
 use crate::tui::theme::{Role, Theme};
 
-use super::columns::is_ascii;
+use super::grid::is_ascii;
 
 /// Letters for the layers where eighths cannot be drawn.
 const ASCII_LAYERS: [&str; 4] = ["#", "=", "%", "+"];

@@ -10,7 +10,7 @@ use crate::fleet::{Backend, Fleet, Model, Usd};
 use crate::tui::app::App;
 use crate::tui::text;
 use crate::tui::theme::{Role, Theme};
-use crate::tui::widget::columns::{self, Column};
+use crate::tui::widget::grid::{self, Column};
 use crate::tui::widget::panel;
 
 use super::{cut, dollars, watched};
@@ -62,7 +62,7 @@ pub(super) fn render(app: &App, area: Rect, buf: &mut Buffer) {
         buf.set_string(inner.x, inner.y, none, theme.of(Role::Dim));
         return;
     }
-    let verdicts: columns::Rows = fleet
+    let verdicts: grid::Rows = fleet
         .backends
         .iter()
         .filter(|b| !b.is_hosted())
@@ -72,11 +72,11 @@ pub(super) fn render(app: &App, area: Rect, buf: &mut Buffer) {
     let notes = notes(theme, fleet);
     // Where not all fits the verdicts go last: they are what the screen is for.
     let (first, rest) = cut(inner, verdicts.len() as u16 + 1);
-    columns::render(theme, &VERDICTS, &verdicts, None, first, buf);
+    grid::render(theme, &VERDICTS, &verdicts, None, first, buf);
     let (_, rest) = cut(rest, 1);
     let (second, rest) = cut(rest, hosted.len() as u16 + 1);
     if second.height > 1 {
-        columns::render(theme, &HOSTED, &hosted, None, second, buf);
+        grid::render(theme, &HOSTED, &hosted, None, second, buf);
     }
     let (_, rest) = cut(rest, 1);
     for (row, note) in (0..rest.height).zip(&notes) {
@@ -135,7 +135,7 @@ fn verdict(theme: &Theme, fleet: &Fleet, backend: &Backend) -> Vec<Line<'static>
     let Some(crossing) = compare::crossover(per_day, blended) else {
         return without("hosting is free", limit);
     };
-    let times = if columns::is_ascii(theme) { "x" } else { "×" };
+    let times = if grid::is_ascii(theme) { "x" } else { "×" };
     let (ratio, words, role) = match compare::judge(crossing, ceiling.map(|(tokens, _)| tokens)) {
         Verdict::Never(over) => (
             word(format!("{over:.1}{times}"), Role::Critical),
@@ -217,9 +217,9 @@ fn per_day(fleet: &Fleet, backend: &Backend) -> Option<Usd> {
     compare::per_day(rate, facts.replicas, awake, fixed)
 }
 
-fn all_hosted(theme: &Theme, fleet: &Fleet) -> columns::Rows {
+fn all_hosted(theme: &Theme, fleet: &Fleet) -> grid::Rows {
     let mut sums = (Usd::ZERO, Usd::ZERO, false);
-    let mut rows: columns::Rows = Vec::new();
+    let mut rows: grid::Rows = Vec::new();
     let mut left_out = 0;
     for model in &fleet.models {
         let Some((hosted, price)) = cheapest(fleet, model) else {

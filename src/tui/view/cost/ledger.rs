@@ -9,7 +9,7 @@ use crate::fleet::{Backend, Usd};
 use crate::tui::app::App;
 use crate::tui::text;
 use crate::tui::theme::{Role, Theme};
-use crate::tui::widget::columns::{self, Column};
+use crate::tui::widget::grid::{self, Column};
 use crate::tui::widget::panel;
 
 use super::{at_least, dollars, watched};
@@ -55,7 +55,7 @@ pub(super) fn render(app: &App, area: Rect, buf: &mut Buffer) {
         buf.set_string(inner.x, inner.y, none, theme.of(Role::Dim));
         return;
     }
-    let mut rows: columns::Rows = fleet.backends.iter().map(|b| row(theme, b)).collect();
+    let mut rows: grid::Rows = fleet.backends.iter().map(|b| row(theme, b)).collect();
     // Fixed costs and total stay in sight, whatever scrolls above them.
     rows.push(closing(
         theme,
@@ -78,7 +78,7 @@ pub(super) fn render(app: &App, area: Rect, buf: &mut Buffer) {
             .min(hidden);
         rows.drain(first + shown - 2..rows.len() - 2);
         rows.drain(..first);
-        columns::render(
+        grid::render(
             theme,
             &COLUMNS,
             &rows,
@@ -90,7 +90,7 @@ pub(super) fn render(app: &App, area: Rect, buf: &mut Buffer) {
         let x = area.right().saturating_sub(4 + more.len() as u16);
         buf.set_string(x, area.bottom() - 1, more, theme.of(Role::Dim));
     } else {
-        columns::render(theme, &COLUMNS, &rows, chosen, inner, buf);
+        grid::render(theme, &COLUMNS, &rows, chosen, inner, buf);
     }
 }
 

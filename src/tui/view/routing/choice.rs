@@ -12,7 +12,7 @@ use crate::tui::app::App;
 use crate::tui::text;
 use crate::tui::theme::{Role, Theme};
 use crate::tui::view::cost::dollars;
-use crate::tui::widget::columns::{self, Column};
+use crate::tui::widget::grid::{self, Column};
 use crate::tui::widget::panel;
 
 const COLUMNS: [Column; 9] = [
@@ -49,7 +49,7 @@ pub(super) fn render(app: &App, model: &Model, area: Rect, buf: &mut Buffer) {
     let chosen = own
         .iter()
         .position(|b| Some(&b.id) == app.selected.as_ref());
-    columns::render(theme, &COLUMNS, &rows, chosen, inner, buf);
+    grid::render(theme, &COLUMNS, &rows, chosen, inner, buf);
 }
 
 fn row(theme: &Theme, model: &Model, backend: &Backend, dated: bool) -> Vec<Line<'static>> {

@@ -9,7 +9,7 @@ use crate::fleet::{Backend, Model, State};
 use crate::tui::app::App;
 use crate::tui::text;
 use crate::tui::theme::{Role, Theme};
-use crate::tui::widget::columns::{self, Column};
+use crate::tui::widget::grid::{self, Column};
 use crate::tui::widget::panel;
 
 use super::drafted;
@@ -61,7 +61,7 @@ pub(super) fn render(app: &App, model: &Model, area: Rect, buf: &mut Buffer) {
         .iter()
         .position(|b| Some(&b.id) == app.selected.as_ref());
     let was: u32 = own.iter().map(|b| b.weight).sum();
-    for (at, cells) in columns::render(theme, &COLUMNS, &rows, chosen, inner, buf) {
+    for (at, cells) in grid::render(theme, &COLUMNS, &rows, chosen, inner, buf) {
         let backend = own[at];
         let now = share(drafted(app, backend), total);
         let before = app.draft.as_ref().map(|_| share(backend.weight, was));

@@ -1,0 +1,156 @@
+//! A hosted backend: who runs it, how it answers, what it has cost.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+use ratatui::text::{Line, Span};
+
+use crate::fleet::{Backend, State, Usd};
+use crate::tui::app::App;
+use crate::tui::text;
+use crate::tui::theme::Role;
+use crate::tui::view::requests;
+use crate::tui::widget::panel;
+
+use super::facts::{self, Fact, exact};
+use super::layout::{Part, stack};
+use super::serving;
+
+/// Draws the panels into `area`.
+pub(super) fn render(app: &App, backend: &Backend, area: Rect, buf: &mut Buffer) {
+    let part = |least, wanted| Part { least, wanted };
+    if area.width < super::TWO {
+        let places = stack(area, &[part(5, 10), part(4, 10), part(4, 9)], 2);
+        let draws = [state, money, newest];
+        for (at, draw) in places.into_iter().zip(draws) {
+            if let Some(at) = at {
+                draw(app, backend, at, buf);
+            }
+        }
+        return;
+    }
+    let places = stack(area, &[part(6, 10), part(4, 6)], 1);
+    if let Some(Some(at)) = places.first() {
+        let left = Rect {
+            width: at.width / 2,
+            ..*at
+        };
+        let right = Rect {
+            x: left.right(),
+            width: at.width - left.width,
+            ..*at
+        };
+        state(app, backend, left, buf);
+        money(app, backend, right, buf);
+    }
+    if let Some(Some(at)) = places.get(1) {
+        newest(app, backend, *at, buf);
+    }
+}
+
+fn state(app: &App, backend: &Backend, area: Rect, buf: &mut Buffer) {
+    let theme = &app.theme;
+    let live = &backend.live;
+    let summary = serving::freshness(app, backend, "last 5m");
+    let inner = panel::render(
+        theme,
+        area,
+        &super::heading(theme, "Answering"),
+        &summary,
+        buf,
+    );
+    let (now, role, note) = match &backend.state {
+        State::Limited { until, .. } => (
+            "limited (429)".to_owned(),
+            Role::Warning,
+            format!("asked again in {}", text::clock(*until - app.fleet.now)),
+        ),
+        State::Down { reason, .. } => ("down".to_owned(), Role::Critical, reason.clone()),
+        State::Ready { .. } => ("ready".to_owned(), Role::Hosted, String::new()),
+        State::Unknown { .. }
+        | State::Asleep { .. }
+        | State::Waking(_)
+        | State::Warm { .. }
+        | State::Draining(_)
+        | State::Failed(_) => (backend.state.word().to_owned(), Role::Dim, String::new()),
+    };
+    let lines = [
+        Fact::new("state", Some(now)).role(role).note(note),
+        Fact::new("req/s", live.requests_per_s.map(|r| format!("{r:.1}"))).role(Role::Strong),
+        Fact::new("in flight", Some(live.in_flight.to_string())),
+        Fact::new("TTFT p50", live.ttft_p50.map(text::latency)).role(Role::Strong),
+        Fact::new("TTFT p95", live.ttft_p95.map(text::latency)),
+        Fact::new("tok/s", live.tokens_per_s.map(text::count)),
+        Fact::new("share", live.share.map(text::percent))
+            .note(format!("weight {}", backend.weight)),
+        Fact::new("last error", live.error.clone()).role(Role::Warning),
+    ];
+    let shown = if live.error.is_some() {
+        lines.len()
+    } else {
+        lines.len() - 1
+    };
+    facts::render(
+        theme,
+        &lines[..shown],
+        serving::old(app, backend),
+        inner,
+        buf,
+    );
+}
+
+fn money(app: &App, backend: &Backend, area: Rect, buf: &mut Buffer) {
+    let theme = &app.theme;
+    let ledger = &backend.ledger;
+    let watched = text::age(app.fleet.now - app.fleet.started);
+    let summary = super::aside(theme, format!("last {watched}"), Role::Faint);
+    let mut title = super::heading(theme, "Money");
+    if let Some(facts) = backend.hosted() {
+        title.push_span(Span::styled(
+            format!("  {}", facts.provider),
+            theme.of(Role::Hosted),
+        ));
+    }
+    let inner = panel::render(theme, area, &title, &summary, buf);
+    let price = backend.hosted().and_then(|facts| facts.price);
+    let list = |usd: Usd| format!("${usd}/M");
+    let at = |pick: fn(&crate::fleet::backend::Price) -> Usd| {
+        price
+            .as_ref()
+            .map_or("at an unknown price".to_owned(), |p| {
+                format!("at {}", list(pick(p)))
+            })
+    };
+    let lines = [
+        Fact::new("cost", price.map(|_| format!("${}", ledger.tokens))).role(Role::Money),
+        Fact::new(
+            "$/M out",
+            ledger
+                .per_million_output()
+                .filter(|_| price.is_some())
+                .map(|usd| format!("${usd}")),
+        )
+        .role(Role::Strong)
+        .note("prompt tokens included"),
+        Fact::new("tokens in", Some(exact(ledger.tokens_in as f64))).note(at(|p| p.input)),
+        Fact::new("cached", Some(exact(ledger.tokens_cached as f64))).note(at(|p| p.cached)),
+        Fact::new("tokens out", Some(exact(ledger.tokens_out as f64))).note(at(|p| p.output)),
+        Fact::new("requests", Some(exact(ledger.requests as f64))),
+        Fact::new("without usage", Some(exact(ledger.unmetered as f64)))
+            .role(if ledger.unmetered > 0 {
+                Role::Warning
+            } else {
+                Role::Dim
+            })
+            .note("counted, not priced"),
+    ];
+    facts::render(theme, &lines, false, inner, buf);
+}
+
+/// The newest requests that this backend answered.
+pub(super) fn newest(app: &App, backend: &Backend, area: Rect, buf: &mut Buffer) {
+    let theme = &app.theme;
+    let title = super::heading(theme, "Newest requests");
+    let summary = Line::from(Span::styled("newest first", theme.of(Role::Faint)));
+    let inner = panel::render(theme, area, &title, &summary, buf);
+    requests::render_of(app, &backend.id, inner, buf);
+}

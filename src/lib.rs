@@ -6,9 +6,6 @@ pub mod config;
 pub mod fleet;
 pub mod handle;
 pub mod sim;
-<<<<<<< HEAD
 pub mod source;
-=======
->>>>>>> sim
 pub mod tui;
 pub mod web;

@@ -55,18 +55,24 @@ struct Hosted {
 
 /// The hosted side of the demo fleet: the names that its backends have.
 pub fn demo(seed: u64) -> Vec<Spec> {
-    [("aoai-4o-mini", "gpt-4o-mini", 110.0, 320, 600), ("aoai-gpt-4.1", "gpt-4.1", 70.0, 560, 240), ("aoai-gpt-5-mini", "gpt-5-mini", 90.0, 420, 90)]
-        .into_iter()
-        .enumerate()
-        .map(|(i, (name, model, tokens_per_s, ttft, requests_per_minute))| Spec {
+    [
+        ("aoai-4o-mini", "gpt-4o-mini", 110.0, 320, 600),
+        ("aoai-gpt-4.1", "gpt-4.1", 70.0, 560, 240),
+        ("aoai-gpt-5-mini", "gpt-5-mini", 90.0, 420, 90),
+    ]
+    .into_iter()
+    .enumerate()
+    .map(
+        |(i, (name, model, tokens_per_s, ttft, requests_per_minute))| Spec {
             name: name.into(),
             models: vec![model.into()],
             seed: seed.wrapping_add(i as u64),
             tokens_per_s,
             ttft: TimeDelta::milliseconds(ttft),
             requests_per_minute,
-        })
-        .collect()
+        },
+    )
+    .collect()
 }
 
 /// Serves `spec` on `listener` until `shutdown`; `GET /usage` tells what was served so far.

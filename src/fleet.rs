@@ -4,6 +4,7 @@
 //! [`Fleet::order`] for what somebody asks, [`Fleet::tick`] for the passing of time. Each returns the [`Action`]s to perform.
 
 mod accrual;
+mod attention;
 pub mod backend;
 pub mod engine;
 pub mod estimate;
@@ -17,8 +18,11 @@ pub mod machine;
 pub mod message;
 pub mod model;
 pub mod money;
+mod observe;
+pub mod order;
 pub mod preview;
 pub mod request;
+mod tick;
 pub mod wake;
 
 use std::collections::VecDeque;

@@ -1,7 +1,11 @@
 //! fleetctl: a terminal console for hybrid LLM fleets.
 
+pub mod actuator;
 pub mod clock;
 pub mod config;
 pub mod fleet;
 pub mod handle;
+pub mod sim;
+pub mod source;
 pub mod tui;
+pub mod web;

@@ -1,2 +1,3 @@
-//! x
+//! The `fleetctl` program: see the library for everything it does.
+
 fn main() {}

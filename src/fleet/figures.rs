@@ -12,6 +12,8 @@ use super::{Fleet, Model};
 
 /// Hours of a month, for costs that come by the month.
 const HOURS_PER_MONTH: i128 = 730;
+/// A span of wall time without any tick longer than this was not observed.
+pub(super) const UNOBSERVED: TimeDelta = TimeDelta::seconds(60);
 const HOUR: TimeDelta = TimeDelta::hours(1);
 
 impl Fleet {

@@ -56,6 +56,17 @@ pub struct Live {
 }
 
 impl Live {
+    /// When the engine's token counters last moved, as far as its pages tell; `None` while they do.
+    pub fn moved_at(&self) -> Option<DateTime<Utc>> {
+        let (_, newest) = self.pages.back()?;
+        let same = |s: &EngineSample| {
+            s.generation_tokens == newest.generation_tokens
+                && s.prompt_tokens == newest.prompt_tokens
+        };
+        let still = self.pages.iter().rev().take_while(|(_, s)| same(s)).count();
+        (still > 1).then(|| self.pages[self.pages.len() - still].0)
+    }
+
     /// How old the figures are at `now`; `None` before the first reading.
     pub fn age(&self, now: DateTime<Utc>) -> Option<TimeDelta> {
         self.read_at.map(|at| now - at)

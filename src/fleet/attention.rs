@@ -1,0 +1,206 @@
+//! What needs attention now, each finding with what to do about it.
+
+use chrono::TimeDelta;
+
+use super::backend::Backend;
+use super::finding::{Finding, Severity};
+use super::machine::span;
+use super::wake::{State, Wake};
+use super::{Fleet, Usd};
+
+/// A stage is stalled when it takes this many times what it usually does at the 95th percentile…
+const STALLED: i32 = 2;
+/// …and at least this long beyond it.
+const STALLED_LEAST: TimeDelta = TimeDelta::seconds(20);
+/// A busy engine that produced nothing for this long hangs.
+const HUNG: TimeDelta = TimeDelta::seconds(60);
+/// A full KV cache makes requests wait or start over.
+const KV_FULL: f64 = 0.95;
+
+impl Fleet {
+    /// Looks at everything again and says what needs attention, worst first.
+    pub(super) fn review(&mut self) {
+        let mut findings: Vec<Finding> = self
+            .backends
+            .iter()
+            .filter_map(|b| self.look_at(b))
+            .collect();
+        for model in &self.models {
+            let mut all = self.backends_of(&model.id).peekable();
+            if all.peek().is_some() && all.all(|b| b.drained.is_some()) {
+                findings.push(Finding {
+                    severity: Severity::Critical,
+                    backend: model.backends.first().cloned(),
+                    what: format!(
+                        "every backend of {} is out of service: its requests get 503",
+                        model.id
+                    ),
+                    keys: vec![('u', "undrain".into())],
+                });
+            }
+        }
+        if self.dropped > 0 {
+            let what = format!("{} readings were dropped: a queue was full", self.dropped);
+            findings.push(Finding {
+                severity: Severity::Notice,
+                backend: None,
+                what,
+                keys: Vec::new(),
+            });
+        }
+        findings.sort_by_key(|f| std::cmp::Reverse(f.severity));
+        self.findings = findings;
+    }
+
+    fn look_at(&self, b: &Backend) -> Option<Finding> {
+        let finding = |severity, what: String, keys: &[(char, &str)]| {
+            let keys = keys
+                .iter()
+                .map(|(key, word)| (*key, (*word).to_owned()))
+                .collect();
+            Some(Finding {
+                severity,
+                backend: Some(b.id.clone()),
+                what,
+                keys,
+            })
+        };
+        let held = if b.live.held > 0 {
+            format!(", {} held", b.live.held)
+        } else {
+            String::new()
+        };
+        match &b.state {
+            State::Waking(wake) => self.look_at_wake(b, wake).and_then(|(severity, what)| {
+                finding(
+                    severity,
+                    format!("{what}{held}"),
+                    &[('\n', "look"), ('s', "call it off")],
+                )
+            }),
+            State::Failed(failure) => {
+                let stage = failure
+                    .stage
+                    .map_or(String::new(), |s| format!(" in {}", s.word()));
+                let paid = match b.rate_now() {
+                    Some(rate) if rate > Usd::ZERO => format!("; still billed ${rate}/h"),
+                    Some(_) | None => String::new(),
+                };
+                let keys: &[(char, &str)] = if b
+                    .self_hosted()
+                    .is_some_and(|f| f.sleep != super::backend::SleepWay::Never)
+                {
+                    &[('w', "wake again"), ('l', "log")]
+                } else {
+                    &[('\n', "look")]
+                };
+                finding(
+                    Severity::Critical,
+                    format!("failed{stage}: {}{paid}", failure.reason),
+                    keys,
+                )
+            }
+            State::Down { reason, .. } => finding(
+                Severity::Critical,
+                format!("down: {reason}"),
+                &[('r', "routing")],
+            ),
+            State::Limited { until, .. } => finding(
+                Severity::Warning,
+                format!("limited (429) for another {}", span(*until - self.now)),
+                &[('r', "routing")],
+            ),
+            State::Warm { .. } => {
+                let busy = b.live.running.unwrap_or(0) > 0;
+                let moved = b.live.moved_at();
+                if let (true, Some(at)) = (busy, moved)
+                    && self.now - at >= HUNG * i32::try_from(self.speed).unwrap_or(1).min(3)
+                {
+                    return finding(
+                        Severity::Critical,
+                        format!(
+                            "{} running and no token for {}: it hangs",
+                            b.live.running.unwrap_or(0),
+                            span(self.now - at)
+                        ),
+                        &[('d', "drain")],
+                    );
+                }
+                if b.live.kv.is_some_and(|kv| kv >= KV_FULL) && b.live.waiting.unwrap_or(0) > 0 {
+                    let what = format!(
+                        "KV cache {:.0} % full, {} waiting",
+                        b.live.kv.unwrap_or(0.0) * 100.0,
+                        b.live.waiting.unwrap_or(0)
+                    );
+                    return finding(Severity::Warning, what, &[('r', "routing")]);
+                }
+                if let Some(error) = &b.live.error {
+                    return finding(
+                        Severity::Warning,
+                        format!("its figures are old: {error}"),
+                        &[('\n', "look")],
+                    );
+                }
+                None
+            }
+            State::Draining(drain)
+                if !drain.stopping
+                    && drain.deadline - self.now < TimeDelta::seconds(15)
+                    && b.live.in_flight > 0 =>
+            {
+                finding(
+                    Severity::Warning,
+                    format!(
+                        "{} requests are cut in {}",
+                        b.live.in_flight,
+                        span(drain.deadline - self.now)
+                    ),
+                    &[('u', "call it off")],
+                )
+            }
+            State::Draining(_)
+            | State::Unknown { .. }
+            | State::Asleep { .. }
+            | State::Ready { .. } => None,
+        }
+    }
+
+    fn look_at_wake(&self, b: &Backend, wake: &Wake) -> Option<(Severity, String)> {
+        let facts = b.self_hosted()?;
+        let elapsed = self.now - wake.since;
+        let of_budget = format!("{} of {} used", span(elapsed), span(facts.budget));
+        let current = wake.current()?;
+        let estimate = b.estimate(self.now);
+        if wake.late {
+            let what = format!(
+                "over its budget: {} in {}, {} left to its cap",
+                span(elapsed),
+                current.stage.word(),
+                span(facts.cap - elapsed)
+            );
+            return Some((Severity::Critical, what));
+        }
+        if let Some((median, p95)) = estimate.as_ref().and_then(|e| e.of(current.stage)) {
+            let lasted = current.lasted(self.now);
+            if lasted > p95 * STALLED && lasted > p95 + STALLED_LEAST {
+                let what = format!(
+                    "stalled {} in {}; it usually takes {}. {of_budget}",
+                    span(lasted),
+                    current.stage.word(),
+                    span(median)
+                );
+                return Some((Severity::Warning, what));
+            }
+        }
+        let left = estimate?.left_median;
+        (elapsed + left > facts.budget).then(|| {
+            (
+                Severity::Notice,
+                format!(
+                    "expected over its budget: about {} left. {of_budget}",
+                    span(left)
+                ),
+            )
+        })
+    }
+}

@@ -1,0 +1,226 @@
+//! The passing of time: accrual, timers, and the figures that age.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, DurationRound, TimeDelta, Utc};
+
+use super::backend::SleepWay;
+use super::history::{POINTS, Point, STEP};
+use super::live::WINDOW;
+use super::machine::Input;
+use super::message::{Action, Actor, AuditEntry};
+use super::wake::State;
+use super::{Backend, BackendId, Fleet};
+
+/// A pinned backend that failed is tried again after this long, doubled for each failure in a row up to [`RETRY_MOST`].
+const RETRY_FIRST: TimeDelta = TimeDelta::seconds(60);
+const RETRY_MOST: TimeDelta = TimeDelta::minutes(10);
+
+impl Fleet {
+    /// Lets time pass up to `now` and gives back what is to be performed. Once a second of wall time is enough.
+    pub fn tick(&mut self, now: DateTime<Utc>) -> Vec<Action> {
+        let now = self.now.max(now);
+        self.now = now;
+        let gap = self.gap();
+        let mut actions = Vec::new();
+        for i in 0..self.backends.len() {
+            Arc::make_mut(&mut self.backends[i]).accrue(now, gap);
+            let id = self.backends[i].id.clone();
+            actions.extend(self.feed_at(i, Input::Tick, now));
+            actions.extend(self.keep_pin(&id, now));
+            if self.backends[i].is_idle_long_enough(now) {
+                let after = self.backends[i]
+                    .self_hosted()
+                    .and_then(|f| f.idle_after)
+                    .unwrap_or_default();
+                let by = Actor::Policy("idle timer".into());
+                let result = format!("idle for {}", super::machine::span(after));
+                self.write(AuditEntry {
+                    at: now,
+                    by,
+                    verb: "sleep".into(),
+                    target: self.backends[i].full_name(),
+                    result,
+                    bad: false,
+                });
+                actions.extend(self.feed(
+                    &id,
+                    Input::Drain {
+                        by: "idle timer".into(),
+                    },
+                    now,
+                ));
+            }
+        }
+        self.refresh(now);
+        self.review();
+        actions
+    }
+
+    /// Ends a pin that is over, and keeps what is pinned warm.
+    fn keep_pin(&mut self, id: &BackendId, now: DateTime<Utc>) -> Vec<Action> {
+        let Some(b) = self.backend(id) else {
+            return Vec::new();
+        };
+        let Some(pin) = &b.pin else { return Vec::new() };
+        if pin.until.is_some_and(|until| until <= now) {
+            let entry = AuditEntry {
+                at: now,
+                by: Actor::Policy("pin".into()),
+                verb: "unpin".into(),
+                target: b.full_name(),
+                result: format!("the pin is over: {}", pin.reason),
+                bad: false,
+            };
+            self.change(id, |b| b.pin = None);
+            self.write(entry);
+            return Vec::new();
+        }
+        let startable = b.sleep_way() != SleepWay::Never && b.drained.is_none();
+        let wake = match &b.state {
+            State::Asleep { .. } => startable,
+            State::Failed(failure) => {
+                let failures = b
+                    .wakes
+                    .iter()
+                    .rev()
+                    .take_while(|w| w.failure.is_some())
+                    .count()
+                    .clamp(1, 8) as u32;
+                startable
+                    && now - failure.since >= (RETRY_FIRST * (1 << (failures - 1))).min(RETRY_MOST)
+            }
+            State::Unknown { .. }
+            | State::Waking(_)
+            | State::Warm { .. }
+            | State::Draining(_)
+            | State::Ready { .. }
+            | State::Limited { .. }
+            | State::Down { .. } => false,
+        };
+        if wake {
+            self.feed(id, Input::Wake { by: "pin".into() }, now)
+        } else {
+            Vec::new()
+        }
+    }
+
+    /// Computes again what only time or neighbours change: shares, hosted latencies, the chart's newest point.
+    fn refresh(&mut self, now: DateTime<Utc>) {
+        let answered: Vec<u64> = self
+            .backends
+            .iter()
+            .map(|b| b.recent(now, WINDOW).1)
+            .collect();
+        let mut hosted_ttft: std::collections::HashMap<BackendId, Vec<f64>> =
+            std::collections::HashMap::new();
+        for record in self
+            .requests
+            .iter()
+            .rev()
+            .take_while(|r| now - r.at <= WINDOW)
+        {
+            if let (Some(id), Some(ttft)) = (&record.backend, record.ttft) {
+                hosted_ttft
+                    .entry(id.clone())
+                    .or_default()
+                    .push(ttft.num_microseconds().unwrap_or(0) as f64 / 1e6);
+            }
+        }
+        for i in 0..self.backends.len() {
+            let model = self.backends[i].model.clone();
+            let of_model: u64 = self
+                .backends
+                .iter()
+                .zip(&answered)
+                .filter(|(b, _)| b.model == model)
+                .map(|(_, n)| n)
+                .sum();
+            let b = Arc::make_mut(&mut self.backends[i]);
+            b.live.share = (of_model > 0).then(|| answered[i] as f64 / of_model as f64);
+            if b.sample.is_some() {
+                continue;
+            }
+            // No engine page: what the gateway saw is what is known.
+            let (_, requests, span) = b.recent(now, WINDOW);
+            let seconds = span.num_milliseconds() as f64 / 1000.0;
+            let up = b.is_hosted() || matches!(b.state, State::Warm { .. } | State::Draining(_));
+            b.live.requests_per_s =
+                (up && b.ledger.requests > 0).then(|| requests as f64 / seconds);
+            let out: u64 = b
+                .ledger
+                .minutes
+                .iter()
+                .rev()
+                .take_while(|m| m.start > now - WINDOW)
+                .map(|m| m.tokens_out)
+                .sum();
+            b.live.tokens_per_s = (up && b.ledger.requests > 0).then(|| out as f64 / seconds);
+            let mut ttft = hosted_ttft.remove(&b.id).unwrap_or_default();
+            ttft.sort_unstable_by(f64::total_cmp);
+            b.live.ttft_p50 = quantile(&ttft, 0.5);
+            b.live.ttft_p95 = quantile(&ttft, 0.95);
+        }
+        let burn = self
+            .backends
+            .iter()
+            .filter_map(|b| Some((b.id.clone(), b.burn(now)?.as_f64())))
+            .filter(|(_, d)| *d > 0.0)
+            .collect();
+        self.point(now, |point| point.burn = burn);
+    }
+
+    /// The chart's point for `now`, with empty ones for the time between where nothing happened.
+    pub(super) fn point(&mut self, now: DateTime<Utc>, f: impl FnOnce(&mut Point)) {
+        let start = now.duration_trunc(STEP).unwrap_or(now);
+        let history = Arc::make_mut(&mut self.history);
+        let mut next = history
+            .back()
+            .map_or(start, |last| last.start + STEP)
+            .max(start - STEP * POINTS as i32);
+        while next <= start {
+            if history.len() == POINTS {
+                history.pop_front();
+            }
+            history.push_back(Point {
+                start: next,
+                ..Point::default()
+            });
+            next += STEP;
+        }
+        if let Some(last) = history.back_mut() {
+            f(last);
+        }
+    }
+}
+
+impl Backend {
+    /// Whether its idle timer is over: nothing ran or waited for the whole time, counted from the end of the load or of the last request.
+    fn is_idle_long_enough(&self, now: DateTime<Utc>) -> bool {
+        self.idle_left(now)
+            .is_some_and(|left| left <= TimeDelta::zero())
+    }
+
+    /// What is left of its idle timer; `None` where none runs: pinned, busy, not warm, or never by itself.
+    pub fn idle_left(&self, now: DateTime<Utc>) -> Option<TimeDelta> {
+        let State::Warm { since } = self.state else {
+            return None;
+        };
+        let facts = self.self_hosted()?;
+        let after = facts.idle_after?;
+        let quiet = self.live.in_flight == 0
+            && self.live.held == 0
+            && self.live.running.unwrap_or(0) + self.live.waiting.unwrap_or(0) == 0;
+        if self.pin.is_some() || self.drained.is_some() || facts.sleep == SleepWay::Never || !quiet
+        {
+            return None;
+        }
+        Some(self.live.active_at.map_or(since, |at| at.max(since)) + after - now)
+    }
+}
+
+/// The `q`-quantile of sorted values by nearest rank.
+fn quantile(sorted: &[f64], q: f64) -> Option<f64> {
+    let at = ((sorted.len() as f64 * q).ceil() as usize).max(1) - 1;
+    sorted.get(at).copied()
+}

@@ -1,0 +1,135 @@
+//! The one owner of the fleet: takes observations and orders in, publishes pictures, has actions performed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::time::{Instant, MissedTickBehavior};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::actuator::Actuator;
+use crate::clock::Clock;
+use crate::fleet::{Action, Fleet, Observation};
+use crate::handle::{FleetHandle, Order};
+
+/// Readings of a thousand backends in one second fit; a source that finds it full drops its reading and counts it.
+const OBSERVATIONS: usize = 4096;
+/// Orders come from fingers and from held requests (one a wake).
+const ORDERS: usize = 64;
+/// Readings taken in one go.
+const BATCH: usize = 256;
+/// Pictures in which only figures changed are published this far apart; changes of state at once.
+const CALM: Duration = Duration::from_millis(100);
+
+/// A hub at work.
+#[derive(Debug)]
+pub struct Hub {
+    /// The port for consoles and gateways.
+    pub handle: FleetHandle,
+    /// Where sources and the gateway send what they read.
+    pub observations: mpsc::Sender<Observation>,
+    /// Ends when the hub has stopped and every action under way is done.
+    pub task: tokio::task::JoinHandle<()>,
+}
+
+/// Starts the owner of `fleet`. It stops when `shutdown` is cancelled.
+pub fn start(fleet: Fleet, actuator: Actuator, clock: Clock, shutdown: CancellationToken) -> Hub {
+    let (observe, observations) = mpsc::channel(OBSERVATIONS);
+    let (order, orders) = mpsc::channel(ORDERS);
+    let (publish, snapshots) = watch::channel(Arc::new(fleet.clone()));
+    let owner = Owner { fleet, publish, actuator: Arc::new(actuator), performing: TaskTracker::new(), observe: observe.clone(), clock, dirty: false, next: Instant::now() };
+    let task = tokio::spawn(owner.run(observations, orders, shutdown));
+    Hub { handle: FleetHandle { snapshots, orders: order }, observations: observe, task }
+}
+
+struct Owner {
+    fleet: Fleet,
+    publish: watch::Sender<Arc<Fleet>>,
+    actuator: Arc<Actuator>,
+    performing: TaskTracker,
+    observe: mpsc::Sender<Observation>,
+    clock: Clock,
+    /// Something changed since the last picture.
+    dirty: bool,
+    /// When the next calm picture may go out.
+    next: Instant,
+}
+
+impl Owner {
+    async fn run(mut self, mut observations: mpsc::Receiver<Observation>, mut orders: mpsc::Receiver<Order>, shutdown: CancellationToken) {
+        // Compressed time needs finer ticks for its deadlines to be as exact as a real fleet's.
+        let every = if self.clock.speed() > 1 { Duration::from_millis(250) } else { Duration::from_secs(1) };
+        let mut ticks = tokio::time::interval(every);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+        let mut batch = Vec::with_capacity(BATCH);
+        loop {
+            tokio::select! {
+                biased;
+                () = shutdown.cancelled() => break,
+                Some(order) = orders.recv() => self.obey(order),
+                n = observations.recv_many(&mut batch, BATCH) => {
+                    if n == 0 { break }
+                    self.take_in(&mut batch);
+                }
+                _ = ticks.tick() => {
+                    let actions = self.fleet.tick(self.clock.now());
+                    self.dirty = true;
+                    self.perform(actions);
+                    self.publish();
+                }
+                () = tokio::time::sleep_until(self.next), if self.dirty => self.publish(),
+            }
+        }
+        self.performing.close();
+        // An action under way is bounded by its own limits; leaving it would leave an engine half-started.
+        self.performing.wait().await;
+    }
+
+    fn obey(&mut self, order: Order) {
+        let (answer, actions) = self.fleet.order(&order.command, &order.by, self.clock.now());
+        self.perform(actions);
+        // Published before the answer: who gets the answer sees its effect.
+        self.publish();
+        if let Some(reply) = order.reply {
+            // The asker may be gone; the audit has the answer either way.
+            let _ = reply.send(answer);
+        }
+    }
+
+    fn take_in(&mut self, batch: &mut Vec<Observation>) {
+        let before = self.open();
+        let mut actions = Vec::new();
+        for observation in batch.drain(..) {
+            actions.extend(self.fleet.observe(observation));
+        }
+        self.dirty = true;
+        let urgent = !actions.is_empty() || before != self.open();
+        self.perform(actions);
+        if urgent || Instant::now() >= self.next {
+            self.publish();
+        }
+    }
+
+    /// Which backends take traffic: the part of the picture that the gateway must not wait for.
+    fn open(&self) -> Vec<bool> {
+        self.fleet.backends.iter().map(|b| b.takes_traffic()).collect()
+    }
+
+    fn publish(&mut self) {
+        self.dirty = false;
+        self.next = Instant::now() + CALM;
+        self.publish.send_replace(Arc::new(self.fleet.clone()));
+    }
+
+    fn perform(&self, actions: Vec<Action>) {
+        for action in actions {
+            let (actuator, observe, clock) = (Arc::clone(&self.actuator), self.observe.clone(), self.clock);
+            self.performing.spawn(async move {
+                let result = actuator.perform(&action).await;
+                // The hub may have stopped meanwhile; then nobody is left to tell.
+                let _ = observe.send(Observation::Performed { action, result, at: clock.now() }).await;
+            });
+        }
+    }
+}

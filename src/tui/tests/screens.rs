@@ -12,6 +12,7 @@ use crate::fleet::{Backend, Fleet, Stage, State};
 use crate::tui::app::App;
 use crate::tui::theme::{ASCII, Theme};
 use crate::tui::view::{audit, backend, requests};
+use crate::tui::widget::columns::{self, Column};
 use crate::tui::widget::timeline;
 
 use super::{app, fixture, picture};
@@ -191,6 +192,28 @@ fn no_audit_entries() {
     shots("audit-empty", &app, audit::render);
 }
 
+#[test]
+fn a_log_that_is_scrolled_back() {
+    let mut app = at("h100-b");
+    app.scroll = 2;
+    shots("log-scrolled", &app, backend::render);
+}
+
+#[test]
+fn what_is_worth_least_leaves_first_and_the_rest_grows() {
+    let table = [
+        Column::figure("A", 4, 3),
+        Column::word("B", 6, 1),
+        Column::rest("C", 5, 2),
+    ];
+    let at = |width| columns::fit(&table, width);
+    assert_eq!(at(30), [Some((0, 4)), Some((6, 6)), Some((14, 16))]);
+    assert_eq!(at(19), [Some((0, 4)), Some((6, 6)), Some((14, 5))]);
+    assert_eq!(at(18), [Some((0, 4)), None, Some((6, 12))]);
+    assert_eq!(at(10), [Some((0, 4)), None, None]);
+    assert_eq!(at(3), [None, None, None]);
+}
+
 /// Draws the timeline of the selected backend, as the Fleet screen does.
 fn timeline_alone(app: &App, area: Rect, buf: &mut Buffer) {
     timeline::render(app, app.backend().unwrap(), area, buf);
@@ -200,7 +223,7 @@ fn timeline_alone(app: &App, area: Rect, buf: &mut Buffer) {
 fn the_timeline_in_a_corner() {
     for (width, height) in [(38, 6), (58, 12), (76, 14)] {
         let shot = picture(width, height, |area, buf| {
-            timeline_alone(&at("h100-b"), area, buf)
+            timeline_alone(&at("h100-b"), area, buf);
         });
         insta::assert_snapshot!(format!("timeline-{width}x{height}"), shot);
     }

@@ -50,18 +50,27 @@ pub fn render(app: &App, area: Rect, buf: &mut Buffer) {
         }
         return;
     }
-    let target = matching.iter().map(|e| e.target.width()).max().unwrap_or(0);
+    // A backend's own name says which it is; its model's is left out where it would cost the result.
+    let short = inner.width < 100;
+    let target = matching
+        .iter()
+        .map(|e| target(e, short).width())
+        .max()
+        .unwrap_or(0);
     let columns = [
-        Column::figure("TIME", 8, 90),
+        Column::word("TIME", 8, 90),
         Column::figure("AGO", 5, 40),
-        Column::word("WHO", 12, 80),
+        Column::word("WHO", 10, 80),
         Column::word("AS", 8, 30),
         Column::word("VERB", 8, 100),
         Column::word("TARGET", target.clamp(6, 32) as u16, 60),
-        Column::rest("RESULT", 12, 95),
+        Column::rest("RESULT", 28, 95),
     ];
     let first = app.scroll.min(matching.len() - 1);
-    let rows = matching.iter().skip(first).map(|entry| cells(app, entry));
+    let rows = matching
+        .iter()
+        .skip(first)
+        .map(|entry| cells(app, entry, short));
     columns::render(theme, &columns, rows, inner, buf);
 }
 
@@ -76,7 +85,14 @@ fn matches(entry: &AuditEntry, filter: &str) -> bool {
     super::requests::contains_all(&hay, filter)
 }
 
-fn cells(app: &App, entry: &AuditEntry) -> Vec<(String, Style)> {
+fn target(entry: &AuditEntry, short: bool) -> &str {
+    match entry.target.rsplit_once('/') {
+        Some((_, name)) if short => name,
+        _ => &entry.target,
+    }
+}
+
+fn cells(app: &App, entry: &AuditEntry, short: bool) -> Vec<(String, Style)> {
     let theme = &app.theme;
     let verb = if entry.bad {
         Role::Critical
@@ -95,7 +111,7 @@ fn cells(app: &App, entry: &AuditEntry) -> Vec<(String, Style)> {
         (entry.by.name().to_owned(), theme.of(who)),
         (kind.to_owned(), theme.of(Role::Faint)),
         (entry.verb.clone(), bold(theme, verb)),
-        (entry.target.clone(), theme.of(Role::Text)),
+        (target(entry, short).to_owned(), theme.of(Role::Text)),
         (entry.result.clone(), theme.of(result)),
     ]
 }

@@ -101,7 +101,7 @@ fn cold(app: &App, backend: &Backend, area: Rect, buf: &mut Buffer) {
             1,
         );
         draw(parts.first(), |at| {
-            timeline::render_without_log(app, backend, at, buf)
+            timeline::render_without_log(app, backend, at, buf);
         });
         draw(parts.get(1), |at| past::render(app, backend, at, buf));
         draw(parts.get(2), |at| money::render(app, backend, at, buf));
@@ -147,7 +147,7 @@ fn cold(app: &App, backend: &Backend, area: Rect, buf: &mut Buffer) {
         1,
     );
     draw(parts.first(), |at| {
-        timeline::render_without_log(app, backend, at, buf)
+        timeline::render_without_log(app, backend, at, buf);
     });
     draw(parts.get(1), |at| log::render(app, backend, at, buf));
     draw(parts.get(2), |at| past::render(app, backend, at, buf));
@@ -162,8 +162,8 @@ fn quiet(app: &App, backend: &Backend, left: Rect, right: Rect, buf: &mut Buffer
         timeline::render_without_log(app, backend, at, buf);
     });
     draw(parts.get(1), |at| hosted::newest(app, backend, at, buf));
-    let past = past::wanted_height(backend).max(wanted);
-    let parts = stack(right, &[part(4, past), part(5, money::WANTED)], 1);
+    let wakes = past::wanted_height(backend).max(wanted);
+    let parts = stack(right, &[part(4, wakes), part(5, money::WANTED)], 1);
     draw(parts.first(), |at| past::render(app, backend, at, buf));
     draw(parts.get(1), |at| money::render(app, backend, at, buf));
 }
@@ -190,7 +190,7 @@ fn warm(app: &App, backend: &Backend, area: Rect, buf: &mut Buffer) {
         least: 3,
         wanted: engine::config_height(backend),
     };
-    let past = Part {
+    let wakes = Part {
         least: 4,
         wanted: past::wanted_height(backend),
     };
@@ -201,12 +201,12 @@ fn warm(app: &App, backend: &Backend, area: Rect, buf: &mut Buffer) {
     };
     let columns: [&[Part]; 3] = match count {
         1 => [&[serving, gpus, money, engine], &[], &[]],
-        2 => [&[serving, gpus, past], &[engine, money, config], &[]],
-        _ => [&[serving, gpus], &[engine, config], &[money, past]],
+        2 => [&[serving, gpus, wakes], &[engine, money, config], &[]],
+        _ => [&[serving, gpus], &[engine, config], &[money, wakes]],
     };
     let tallest = columns
         .iter()
-        .map(|parts| parts.iter().map(|part| part.wanted).sum::<u16>())
+        .map(|column| column.iter().map(|p| p.wanted).sum::<u16>())
         .max()
         .unwrap_or(0);
     // What the figures leave goes to the log; without at least a few lines of it they keep it all.
@@ -221,12 +221,12 @@ fn warm(app: &App, backend: &Backend, area: Rect, buf: &mut Buffer) {
         ..area
     };
     let mut x = top.x;
-    for (i, parts) in columns.iter().take(count).enumerate() {
+    for (i, panels) in columns.iter().take(count).enumerate() {
         let width = (top.right() - x) / (count - i) as u16;
         let column = Rect { x, width, ..top };
         x += width;
-        let last = parts.len().saturating_sub(1);
-        let places = stack(column, parts, last);
+        let last = panels.len().saturating_sub(1);
+        let places = stack(column, panels, last);
         for (n, at) in places.into_iter().enumerate() {
             let Some(at) = at else { continue };
             match (count, i, n) {

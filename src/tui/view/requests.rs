@@ -265,7 +265,6 @@ fn cost(cost: Option<Usd>) -> Option<(String, Role)> {
 fn status(status: u16) -> Role {
     match status {
         200..300 => Role::Good,
-        429 | 499 => Role::Warning,
         500.. => Role::Critical,
         _ => Role::Warning,
     }

@@ -78,19 +78,19 @@ pub fn fit(columns: &[Column], width: u16) -> Vec<Option<(u16, u16)>> {
             None => break,
         }
     }
-    let spare = width.saturating_sub(needed(&kept));
+    let left = width.saturating_sub(needed(&kept));
     let growing = columns
         .iter()
         .zip(&kept)
         .filter(|(c, k)| c.grows && **k)
         .count() as u16;
-    let share = spare.checked_div(growing).unwrap_or(0);
+    let share = left.checked_div(growing).unwrap_or(0);
     let mut x = 0;
     columns
         .iter()
         .zip(&kept)
-        .map(|(column, kept)| {
-            kept.then(|| {
+        .map(|(column, stays)| {
+            stays.then(|| {
                 let width = column.width + if column.grows { share } else { 0 };
                 let at = (x, width);
                 x += width + GAP;

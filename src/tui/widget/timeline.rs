@@ -141,10 +141,9 @@ fn set_cut(theme: &Theme, line: &Line<'_>, area: Rect, buf: &mut Buffer) {
 
 fn title(theme: &Theme, backend: &Backend, plan: &Plan, width: u16) -> Line<'static> {
     let (what, role) = match plan.what {
-        What::Running => ("Cold start", Role::Accent),
+        What::Running | What::Expected => ("Cold start", Role::Accent),
         What::Last => ("Last wake", Role::Accent),
         What::Failed => ("Failed wake", Role::Critical),
-        What::Expected => ("Cold start", Role::Accent),
     };
     let mut line = Line::from(Span::styled(
         what,

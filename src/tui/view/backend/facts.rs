@@ -77,8 +77,8 @@ pub(super) fn render(theme: &Theme, facts: &[Fact], old: bool, area: Rect, buf: 
         if !fact.note.is_empty()
             && (fact.note.width() <= usize::from(room) || fact.note.width() > 32 && room >= 12)
         {
-            let note = panel::cut(theme, &fact.note, room);
-            buf.set_string(right + 2, y, note, theme.of(Role::Faint));
+            let said = panel::cut(theme, &fact.note, room);
+            buf.set_string(right + 2, y, said, theme.of(Role::Faint));
         }
     }
 }

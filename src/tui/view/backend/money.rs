@@ -27,7 +27,7 @@ pub(super) fn render(app: &App, backend: &Backend, area: Rect, buf: &mut Buffer)
         &super::aside(theme, format!("last {watched}"), Role::Faint),
         buf,
     );
-    let span = |ms: u64| TimeDelta::milliseconds(ms as i64);
+    let span = |ms: u64| TimeDelta::milliseconds(i64::try_from(ms).unwrap_or(i64::MAX));
     let awake = ledger.awake.total();
     let idle = ledger.idle.total();
     let share = |part: f64, whole: f64| {

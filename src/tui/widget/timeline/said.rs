@@ -122,7 +122,7 @@ fn verdict(
         let (median, p95) = e.of(row.stage)?;
         let spent = row.to - row.from;
         (matches!(row.phase, Phase::Running(_)) && spent > p95 && spent > median * 3 / 2)
-            .then(|| (row.stage, spent, median))
+            .then_some((row.stage, spent, median))
     });
     if let Some((stage, spent, median)) = slow {
         return (

@@ -17,7 +17,6 @@ use crate::gateway::{Key, Upstream};
 use crate::source::Target;
 
 /// A fleet and the ways to reach each of its backends.
-#[derive(Debug)]
 pub(super) struct Assembled {
     pub(super) fleet: Fleet,
     pub(super) targets: Vec<Target>,
@@ -124,7 +123,7 @@ fn add_backend(out: &mut Assembled, model: &mut Model, c: &config::Backend, now:
         gpus: c.gpus.clone(),
         sleeps: matches!(sleep, SleepWay::Level1 | SleepWay::Level2),
     });
-    out.upstreams.push(Upstream { backend: id.clone(), url: url.clone(), model: c.upstream_model.clone(), key: key.clone().map(Key::from) });
+    out.upstreams.push(Upstream { backend: id.clone(), url: url.clone(), model: c.upstream_model.clone(), key: key.clone().map(Key::new) });
     out.reaches.push((id, Reach { url, launcher: c.launcher.clone(), sleep, key }));
     Ok(())
 }

@@ -12,7 +12,7 @@ use super::Args;
 use super::assemble::{Assembled, assemble};
 use crate::actuator::Actuator;
 use crate::clock::Clock;
-use crate::{config, gateway, hub, sim, source, tui};
+use crate::{config, gateway, hub, sim, source, tui, web};
 
 /// Readings of each backend are this far apart on the wall.
 const EVERY: Duration = Duration::from_secs(1);
@@ -50,8 +50,8 @@ async fn live(args: Args, theme: tui::theme::Theme) -> Result<()> {
 
     let Assembled { mut fleet, targets, upstreams, reaches } = assemble(&config, speed, clock.now())?;
     fleet.gateway = Some(format!("http://{address}/v1"));
-    let hub = hub::start(fleet, Actuator::new(reaches), clock, shutdown.clone());
-    let http = source::client().context("no HTTP client")?;
+    let http = web::client().map_err(anyhow::Error::msg)?;
+    let hub = hub::start(fleet, Actuator::new(reaches.into_iter().collect(), http.clone()), clock, shutdown.clone());
     for target in targets {
         tasks.spawn(source::watch(target, http.clone(), EVERY, hub.observations.clone(), clock, shutdown.clone()));
     }

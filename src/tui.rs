@@ -3,8 +3,14 @@
 //! `update(&mut App, Event) -> Vec<Effect>` and `view(&App, &mut Frame)` are pure: neither awaits, reads a clock or does I/O.
 
 pub mod app;
+pub mod event;
+pub mod frames;
+pub mod keymap;
+pub mod run;
+pub mod terminal;
 pub mod text;
 pub mod theme;
+pub mod update;
 pub mod view;
 pub mod widget;
 

@@ -6,3 +6,12 @@ pub mod cost;
 pub mod fleet;
 pub mod requests;
 pub mod routing;
+
+use ratatui::Frame;
+
+use super::app::App;
+
+/// Draws everything.
+pub fn view(app: &App, frame: &mut Frame<'_>) {
+    let _ = (app, frame);
+}

@@ -11,13 +11,12 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 use super::app::App;
-use super::theme::Theme;
 
 /// A console over the fixed fleet.
 fn app() -> App {
     App::new(
         Arc::new(fixture::fleet()),
-        Theme::dark(),
+        super::theme::choose(None, false, false).unwrap(),
         "olga".into(),
         false,
     )

@@ -47,55 +47,175 @@ pub enum Role {
     ButtonIdle,
 }
 
+/// The number of roles.
+const ROLES: usize = 20;
+
+/// The roles' names in theme files, in the order of [`Role`].
+const ROLE_NAMES: [&str; ROLES] = [
+    "text",
+    "dim",
+    "faint",
+    "strong",
+    "accent",
+    "self-hosted",
+    "hosted",
+    "good",
+    "waking",
+    "asleep",
+    "warning",
+    "critical",
+    "money",
+    "border",
+    "selection",
+    "alert",
+    "dialog",
+    "ground",
+    "button",
+    "button-idle",
+];
+
+/// The themes that come with the program: name and file.
+const FILES: [(&str, &str); 5] = [
+    ("dark", include_str!("../../themes/dark.toml")),
+    ("light", include_str!("../../themes/light.toml")),
+    ("ansi16", include_str!("../../themes/ansi16.toml")),
+    ("monochrome", include_str!("../../themes/monochrome.toml")),
+    ("colorblind", include_str!("../../themes/colorblind.toml")),
+];
+
+/// The names of the themes, in the order in which `t` goes through them.
+pub const NAMES: [&str; 5] = [FILES[0].0, FILES[1].0, FILES[2].0, FILES[3].0, FILES[4].0];
+
 /// Colours by role, and the glyphs that go with them.
 #[derive(Clone, Debug)]
 pub struct Theme {
     /// Its name, as in `themes/NAME.toml`.
     pub name: String,
     /// Style of each role, by its number.
-    pub styles: [Style; 20],
+    pub styles: [Style; ROLES],
     /// Characters that the terminal can draw.
     pub glyphs: &'static Glyphs,
 }
 
+/// Why a theme cannot be used: where, what, and what would do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ThemeError {
+    /// No theme of that name.
+    #[error("no theme `{0}`; there are {list}", list = NAMES.join(", "))]
+    Unknown(String),
+    /// The file is not what it should be.
+    #[error("theme {name}: {what}")]
+    Wrong {
+        /// Which theme.
+        name: String,
+        /// What is wrong with it.
+        what: String,
+    },
+}
+
 impl Theme {
-    /// The default: dark ground, truecolor.
-    pub fn dark() -> Self {
-        let rgb = |hex: u32| Style::new().fg(Color::from_u32(hex));
-        let on = |hex: u32| Style::new().bg(Color::from_u32(hex));
-        Self {
-            name: "dark".to_owned(),
-            styles: [
-                rgb(0xc8_ccd8),
-                rgb(0x8a_90a6),
-                rgb(0x4a_5068),
-                rgb(0xff_ffff).add_modifier(Modifier::BOLD),
-                rgb(0x7a_a2f7).add_modifier(Modifier::BOLD),
-                rgb(0x2a_c3de),
-                rgb(0xbb_9af7),
-                rgb(0x9e_ce6a),
-                rgb(0xff_9e64),
-                rgb(0x7a_8ac0),
-                rgb(0xe0_af68),
-                rgb(0xf7_768e),
-                rgb(0xff_ffff).add_modifier(Modifier::BOLD),
-                rgb(0x3b_4261),
-                on(0x1f_2638),
-                on(0x2d_1c22),
-                on(0x14_1822),
-                on(0x0e_1016),
-                on(0x7a_a2f7)
-                    .fg(Color::from_u32(0x0e_1016))
-                    .add_modifier(Modifier::BOLD),
-                on(0x29_2f42).fg(Color::from_u32(0xc8_ccd8)),
-            ],
-            glyphs: &UNICODE,
+    /// The theme of that name.
+    ///
+    /// # Errors
+    /// Where there is none.
+    pub fn named(name: &str, glyphs: &'static Glyphs) -> Result<Self, ThemeError> {
+        let (name, text) = FILES
+            .iter()
+            .find(|(n, _)| *n == name)
+            .ok_or_else(|| ThemeError::Unknown(name.to_owned()))?;
+        Self::parse(name, text, glyphs)
+    }
+
+    /// The next theme, with the same glyphs.
+    #[must_use]
+    pub fn next(&self) -> Self {
+        let at = NAMES
+            .iter()
+            .position(|n| *n == self.name)
+            .map_or(0, |at| (at + 1) % NAMES.len());
+        Self::named(NAMES[at], self.glyphs).unwrap_or_else(|_| self.clone())
+    }
+
+    /// Reads a theme file: one line a role, `COLOUR`, `on COLOUR`, modifiers, or several of these.
+    ///
+    /// # Errors
+    /// Where a role is missing or unknown, or a style cannot be read.
+    pub fn parse(name: &str, text: &str, glyphs: &'static Glyphs) -> Result<Self, ThemeError> {
+        let wrong = |what: String| ThemeError::Wrong {
+            name: name.to_owned(),
+            what,
+        };
+        let mut lines: std::collections::BTreeMap<String, String> =
+            toml::from_str(text).map_err(|e| wrong(e.to_string()))?;
+        let mut styles = [Style::new(); ROLES];
+        for (style, role) in styles.iter_mut().zip(ROLE_NAMES) {
+            let line = lines
+                .remove(role)
+                .ok_or_else(|| wrong(format!("the role `{role}` is missing")))?;
+            *style = read_style(&line).ok_or_else(|| {
+                wrong(format!(
+                    "{role} = {line:?} is no style; write it like \"#c8ccd8 on #0e1016 bold\""
+                ))
+            })?;
+        }
+        match lines.keys().next() {
+            Some(stranger) => Err(wrong(format!("`{stranger}` is no role"))),
+            None => Ok(Self {
+                name: name.to_owned(),
+                styles,
+                glyphs,
+            }),
         }
     }
 
     /// The style of `role`.
     pub fn of(&self, role: Role) -> Style {
         self.styles[role as usize]
+    }
+}
+
+/// The theme to start with: the one asked for, else none of its colours where `NO_COLOR` is set, else dark.
+///
+/// # Errors
+/// Where there is no theme of that name.
+pub fn choose(asked: Option<&str>, no_color: bool, ascii: bool) -> Result<Theme, ThemeError> {
+    let glyphs = if ascii { &ASCII } else { &UNICODE };
+    Theme::named(
+        asked.unwrap_or(if no_color { "monochrome" } else { "dark" }),
+        glyphs,
+    )
+}
+
+/// A style from words such as `#c8ccd8 on #0e1016 bold`.
+fn read_style(text: &str) -> Option<Style> {
+    let mut style = Style::new();
+    let mut words = text.split_whitespace();
+    while let Some(word) = words.next() {
+        style = match word {
+            "bold" => style.add_modifier(Modifier::BOLD),
+            "dim" => style.add_modifier(Modifier::DIM),
+            "underlined" => style.add_modifier(Modifier::UNDERLINED),
+            "reversed" => style.add_modifier(Modifier::REVERSED),
+            "default" => style,
+            "on" => style.bg(read_color(words.next()?)?),
+            color => style.fg(read_color(color)?),
+        };
+    }
+    Some(style)
+}
+
+fn read_color(text: &str) -> Option<Color> {
+    let named = [
+        "black", "red", "green", "yellow", "blue", "magenta", "cyan", "white",
+    ];
+    let (bright, name) = text
+        .strip_prefix("bright-")
+        .map_or((0, text), |rest| (8, rest));
+    match named.iter().position(|n| *n == name) {
+        Some(at) => Some(Color::Indexed(at as u8 + bright)),
+        None => u32::from_str_radix(text.strip_prefix('#').filter(|hex| hex.len() == 6)?, 16)
+            .ok()
+            .map(Color::from_u32),
     }
 }
 
@@ -199,3 +319,70 @@ pub static ASCII: Glyphs = Glyphs {
     ellipsis: "~",
     frame: ["+", "+", "+", "+", "-", "|"],
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_theme_has_every_role_and_no_other() {
+        for name in NAMES {
+            Theme::named(name, &UNICODE).unwrap();
+        }
+    }
+
+    #[test]
+    fn t_goes_through_all_of_them_and_round() {
+        let mut theme = choose(None, false, false).unwrap();
+        let seen: Vec<String> = NAMES
+            .iter()
+            .map(|_| {
+                theme = theme.next();
+                theme.name.clone()
+            })
+            .collect();
+        assert_eq!(
+            seen,
+            ["light", "ansi16", "monochrome", "colorblind", "dark"]
+        );
+    }
+
+    #[test]
+    fn no_color_means_no_color() {
+        let theme = choose(None, true, true).unwrap();
+        assert!(
+            theme
+                .styles
+                .iter()
+                .all(|s| s.fg.is_none() && s.bg.is_none()),
+            "{:?}",
+            theme.styles
+        );
+        assert_eq!(theme.glyphs, &ASCII);
+        assert_eq!(
+            choose(Some("light"), true, false).unwrap().name,
+            "light",
+            "asking wins"
+        );
+    }
+
+    #[test]
+    fn a_bad_theme_says_what_is_wrong() {
+        let said = |text: &str| {
+            Theme::parse("mine", text, &UNICODE)
+                .unwrap_err()
+                .to_string()
+        };
+        assert_eq!(said(""), "theme mine: the role `text` is missing");
+        assert!(said("text = \"mauve\"").contains("text = \"mauve\" is no style"));
+        assert!(said("text = 1").contains("line 1"), "{}", said("text = 1"));
+        let extra = format!("{}\nfrobnicate = \"dim\"", FILES[0].1);
+        assert_eq!(said(&extra), "theme mine: `frobnicate` is no role");
+        assert!(
+            choose(Some("mauve"), false, false)
+                .unwrap_err()
+                .to_string()
+                .starts_with("no theme `mauve`; there are dark, light")
+        );
+    }
+}

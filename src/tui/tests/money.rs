@@ -18,7 +18,12 @@ type Draw = fn(&App, Rect, &mut Buffer);
 const SIZES: [(u16, u16); 3] = [(80, 20), (120, 36), (200, 56)];
 
 fn over(fleet: Fleet) -> App {
-    App::new(Arc::new(fleet), Theme::dark(), "olga".into(), false)
+    App::new(
+        Arc::new(fleet),
+        crate::tui::theme::choose(None, false, false).unwrap(),
+        "olga".into(),
+        false,
+    )
 }
 
 fn with_draft() -> App {

@@ -247,7 +247,7 @@ fn every_size_is_survived() {
     let mut ascii = at("h100-b");
     ascii.theme = Theme {
         glyphs: &ASCII,
-        ..Theme::dark()
+        ..crate::tui::theme::choose(None, false, false).unwrap()
     };
     apps.push(ascii);
     for app in &apps {

@@ -146,14 +146,12 @@ impl Console {
             Event::Key(_) | Event::Mouse(_) | Event::Paste(_) | Event::Resize(..) => {
                 self.frames.demand(now)
             }
-            Event::Snapshot(next) if same_figures(&self.app.fleet, next) => {
-                self.frames.request_lazily(now, AGING)
+            Event::Snapshot(next) => self
+                .frames
+                .request_lazily(now, patience(&self.app.fleet, next)),
+            Event::Answer(_) | Event::Quiet(_) | Event::Closed(_) | Event::Expired(_) => {
+                self.frames.request(now)
             }
-            Event::Snapshot(_)
-            | Event::Answer(_)
-            | Event::Quiet(_)
-            | Event::Closed(_)
-            | Event::Expired(_) => self.frames.request(now),
         }
         for effect in update(&mut self.app, event) {
             match effect {

@@ -3,5 +3,6 @@
 pub mod clock;
 pub mod config;
 pub mod fleet;
+pub mod gateway;
 pub mod handle;
 pub mod tui;

@@ -1,1 +1,5 @@
-//! End to end, against small fakes.
+//! End to end: a real gateway on a port, small fakes behind it, and a picture made by hand.
+
+mod cold;
+mod fake;
+mod proxying;

@@ -107,17 +107,15 @@ impl Desk {
             if self_only && backend.is_hosted() {
                 return barred;
             }
-            let standing = match standing(backend, now) {
-                Standing::Eligible => {
-                    let circuit = slot.circuit();
-                    match (circuit.limited(now), circuit.opens_at()) {
-                        (Some(until), _) => Standing::Limited(until),
-                        (None, Some(until)) if !circuit.allows(now) => Standing::Broken(until),
-                        (None, _) => Standing::Eligible,
-                    }
+            let mut standing = standing(backend, now);
+            if standing == Standing::Eligible {
+                let circuit = slot.circuit();
+                if let Some(until) = circuit.limited(now) {
+                    standing = Standing::Limited(until);
+                } else if !circuit.allows(now) {
+                    standing = Standing::Broken(circuit.opens_at().unwrap_or(now));
                 }
-                other => other,
-            };
+            }
             Row {
                 weight: backend.weight,
                 standing,

@@ -79,8 +79,7 @@ impl Gate {
                 }
                 Choice::Hold => {
                     self.ask_wake(desk, &fleet, &rows, search.group, now);
-                    drop(fleet);
-                    self.hold(desk, search, account).await?;
+                    self.hold(desk, search, account, fleet).await?;
                     continue;
                 }
                 Choice::Refuse(why) => {
@@ -115,6 +114,7 @@ impl Gate {
         desk: &Arc<Desk>,
         search: &mut Search,
         account: &mut Account,
+        chosen_by: Arc<Fleet>,
     ) -> Result<(), Fault> {
         let since = *search.since.get_or_insert_with(Instant::now);
         let cap = self.cap(desk, search.group);
@@ -132,6 +132,12 @@ impl Gate {
                 .spawn_on(Arc::clone(self).keep(Arc::clone(desk)), &self.runtime);
         }
         search.place = Some(ticket.number);
+        // The keeper may have looked at a newer picture just before this request came in.
+        let newest = self.picture();
+        if !Arc::ptr_eq(&chosen_by, &newest) {
+            self.look(desk, &newest);
+        }
+        drop((chosen_by, newest));
         account.hold_since(since);
         let called = tokio::time::timeout_at(deadline, &mut ticket.called).await;
         drop(ticket);

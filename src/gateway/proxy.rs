@@ -219,7 +219,7 @@ impl Gate {
                 return Ok(judge(
                     &slot.id,
                     parts,
-                    said.unwrap_or_default(),
+                    &said.unwrap_or_default(),
                     &self.clock.now(),
                 ));
             }
@@ -237,8 +237,14 @@ impl Gate {
                         }
                     }
                     Some(Err(error)) => return Err(cause(&error)),
-                    None => break,
+                    None => {
+                        scanner.finish(&mut out);
+                        break;
+                    }
                 }
+            }
+            if scanner.seen.events == 0 {
+                return Err("200 and then the end, without an event".to_owned());
             }
             Ok(match first_error(&scanner) {
                 Some((status, error)) if status.is_client_error() => {
@@ -283,7 +289,7 @@ fn parts_of_error(
     judge(
         backend,
         parts,
-        Bytes::copy_from_slice(error.as_bytes()),
+        &Bytes::copy_from_slice(error.as_bytes()),
         now,
     )
 }
@@ -292,7 +298,7 @@ fn parts_of_error(
 fn judge(
     backend: &BackendId,
     mut parts: http::response::Parts,
-    body: Bytes,
+    body: &Bytes,
     now: &DateTime<Utc>,
 ) -> Outcome {
     let status = parts.status;
@@ -302,15 +308,11 @@ fn judge(
         status.is_client_error() && limited.is_none() && status != StatusCode::REQUEST_TIMEOUT;
     if clients_own {
         headers::inward(&mut parts.headers);
-        return Outcome::ClientError(status, parts.headers, envelope::normalise(status, &body));
+        return Outcome::ClientError(status, parts.headers, envelope::normalise(status, body));
     }
     Outcome::Refused(Refusal {
         backend: backend.clone(),
-        what: format!(
-            "{} {}",
-            status.as_u16(),
-            envelope::message_of(status, &body)
-        ),
+        what: format!("{} {}", status.as_u16(), envelope::message_of(status, body)),
         limited,
     })
 }
@@ -367,7 +369,8 @@ mod tests {
 
     #[test]
     fn a_pause_is_read_in_every_spelling() {
-        let cases: [(&[(&'static str, &'static str)], Option<i64>); 6] = [
+        type Case = (&'static [(&'static str, &'static str)], Option<i64>);
+        let cases: [Case; 6] = [
             (&[("retry-after", "7")], Some(7_000)),
             (&[("retry-after", "0.5")], Some(500)),
             (

@@ -146,18 +146,26 @@ pub(crate) fn choose(
 
 /// Why none of `rows` can ever be waited for; the most hopeful reason wins.
 fn why_not<'a>(rows: impl Iterator<Item = (usize, &'a Row)> + Clone) -> Why {
-    let limited = rows.clone().filter_map(|(_, row)| match row.standing {
-        Standing::Limited(until) => Some(until),
-        _ => None,
-    });
-    if let Some(until) = limited.min() {
+    let mut limited: Option<DateTime<Utc>> = None;
+    let mut broken: Option<DateTime<Utc>> = None;
+    let sooner = |known: Option<DateTime<Utc>>, until| {
+        Some(known.map_or(until, |known: DateTime<Utc>| known.min(until)))
+    };
+    for (_, row) in rows.clone() {
+        match row.standing {
+            Standing::Limited(until) => limited = sooner(limited, until),
+            Standing::Broken(until) => broken = sooner(broken, until),
+            Standing::Eligible
+            | Standing::Coming
+            | Standing::Drained
+            | Standing::Failed
+            | Standing::Barred => {}
+        }
+    }
+    if let Some(until) = limited {
         return Why::Limited(until);
     }
-    let broken = rows.clone().filter_map(|(_, row)| match row.standing {
-        Standing::Broken(until) => Some(until),
-        _ => None,
-    });
-    if let Some(until) = broken.min() {
+    if let Some(until) = broken {
         return Why::Broken(until);
     }
     let mut rows = rows.peekable();
@@ -177,16 +185,20 @@ mod tests {
     use ColdPolicy::{Overflow, Reject, Wait};
     use Standing::{Barred, Coming, Drained, Eligible, Failed};
 
+    /// Weight and standing of each seat, the policy, the seat asked for, the seats tried, and what is chosen.
+    type Case = (
+        &'static [(u32, Standing)],
+        ColdPolicy,
+        Option<usize>,
+        &'static [usize],
+        Choice,
+    );
+
     #[test]
+    #[expect(clippy::too_many_lines, reason = "a table")]
     fn every_case_of_the_choice() {
         let both = || Choice::Weighted(vec![(0, 65), (1, 35)]);
-        let cases: Vec<(
-            &[(u32, Standing)],
-            ColdPolicy,
-            Option<usize>,
-            &[usize],
-            Choice,
-        )> = vec![
+        let cases: Vec<Case> = vec![
             (&[(65, Eligible), (35, Eligible)], Wait, None, &[], both()),
             (
                 &[(65, Coming), (35, Eligible)],

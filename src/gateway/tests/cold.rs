@@ -14,6 +14,7 @@ use super::fake::{
 use crate::fleet::model::{ColdPolicy, DataPath};
 use crate::fleet::wake::{Failure, WakeRecord};
 use crate::fleet::{Actor, Backend, Command, Fleet, Observation, State};
+use crate::gateway::slot::Flight;
 use crate::gateway::{Gate, serve};
 
 const CHAT: &str = r#""model":"m""#;
@@ -42,6 +43,12 @@ fn failed(reason: &str, took: TimeDelta) -> Backend {
         failure: Some(reason.to_owned()),
     }));
     backend
+}
+
+fn chat() -> Request<Full<Bytes>> {
+    Request::post("/v1/chat/completions")
+        .body(Full::new(Bytes::from(format!("{{{CHAT}}}"))))
+        .unwrap()
 }
 
 /// Waits until the gateway says that so many are held.
@@ -183,16 +190,30 @@ async fn a_failed_wake_goes_to_another_backend_where_there_is_one() {
 
 /// No sockets here, so that the clock can be stopped.
 #[tokio::test(start_paused = true)]
+async fn an_open_circuit_is_not_asked() {
+    let picture = cold(ColdPolicy::Wait, vec![self_hosted("a", 1, warm())]);
+    let urls = [("a", "http://127.0.0.1:9".to_owned())];
+    let (door, _picture, mut orders, _observations) = door(picture, &urls);
+    let gate = Gate::new(door, CancellationToken::new());
+    let slot = &gate.slots[&crate::fleet::BackendId::from("a")];
+    let mut flight = Flight::begin(slot, gate.clock.now()).unwrap();
+    flight.fail(gate.clock.now());
+    drop(flight);
+    let response = serve::answer(Arc::clone(&gate), chat()).await;
+    assert_eq!(response.status(), 502);
+    assert_eq!(header(&response, "retry-after"), "1");
+    assert!(orders.try_recv().is_err());
+}
+
+/// No sockets here, so that the clock can be stopped.
+#[tokio::test(start_paused = true)]
 async fn the_cap_ends_the_waiting_and_never_earlier() {
     let picture = cold(ColdPolicy::Wait, vec![self_hosted("a", 1, asleep())]);
     let urls = [("a", "http://127.0.0.1:9".to_owned())];
     let (door, _picture, _orders, mut observations) = door(picture, &urls);
     let gate = Gate::new(door, CancellationToken::new());
     let began = tokio::time::Instant::now();
-    let request = Request::post("/v1/chat/completions")
-        .body(Full::new(Bytes::from(format!("{{{CHAT}}}"))))
-        .unwrap();
-    let response = serve::answer(gate, request).await;
+    let response = serve::answer(gate, chat()).await;
     let waited = began.elapsed();
     assert_eq!(response.status(), 504);
     assert!(waited >= std::time::Duration::from_secs(600), "{waited:?}");

@@ -49,8 +49,8 @@ impl Got {
 
     /// Answers with a stream of events.
     pub(super) fn stream(self) -> Feed {
-        let (feed, mut fed) = mpsc::channel(1);
-        let frames = futures_util::stream::poll_fn(move |cx| fed.poll_recv(cx));
+        let (feed, mut pieces) = mpsc::channel(1);
+        let frames = futures_util::stream::poll_fn(move |cx| pieces.poll_recv(cx));
         let mut response = Response::new(BodyExt::boxed(StreamBody::new(frames)));
         response
             .headers_mut()

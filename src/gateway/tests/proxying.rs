@@ -131,6 +131,51 @@ async fn an_error_as_first_event_falls_back() {
 }
 
 #[tokio::test]
+async fn a_stream_without_an_event_is_no_answer() {
+    let (url, mut got) = upstream().await;
+    let gateway = gateway(any(vec![self_hosted("a", 1, warm())]), &[("a", url)]).await;
+    let sent = gateway.send(STREAM, &[]);
+    let stream = got.recv().await.unwrap().stream();
+    feed(&stream, ": ping\n\n").await;
+    drop(stream);
+    assert_eq!(sent.await.unwrap().status(), 502);
+}
+
+#[tokio::test]
+async fn no_record_is_lost_while_nobody_reads() {
+    let (url, mut got) = upstream().await;
+    let mut gateway = gateway(any(vec![self_hosted("a", 1, warm())]), &[("a", url)]).await;
+    tokio::spawn(async move {
+        while let Some(request) = got.recv().await {
+            request.answer(200, &[], ANSWER);
+        }
+    });
+    // More than the channel holds.
+    for _ in 0..100 {
+        let response = gateway.send(CHAT, &[]).await.unwrap();
+        assert_eq!(text(response).await, ANSWER);
+    }
+    for _ in 0..100 {
+        assert_eq!(gateway.record().await.status, 200);
+    }
+}
+
+#[tokio::test]
+async fn a_body_over_the_limit_leaves_the_connection_usable() {
+    let gateway = gateway(
+        any(vec![self_hosted("a", 1, warm())]),
+        &[("a", nobody().await)],
+    )
+    .await;
+    let large = "x".repeat(crate::gateway::LARGEST_BODY);
+    let response = gateway.send(&large, &[]).await.unwrap();
+    assert_eq!(response.status(), 413);
+    assert_eq!(header(&response, "connection"), "");
+    assert_eq!(error(response).await["code"], "request_too_large");
+    assert_eq!(gateway.get("/healthz").await.status(), 200);
+}
+
+#[tokio::test]
 async fn a_429_falls_back_and_is_told() {
     let (url, mut got) = upstream().await;
     let (other, mut other_got) = upstream().await;
@@ -185,12 +230,12 @@ async fn nobody_left_says_what_each_answered() {
 #[tokio::test]
 async fn a_clients_own_error_comes_back_in_the_one_envelope() {
     let (url, mut got) = upstream().await;
-    let (_other, mut other_got) = upstream().await;
+    let (other, mut other_got) = upstream().await;
     let picture = any(vec![
         self_hosted("a", 1, warm()),
         self_hosted("b", 0, warm()),
     ]);
-    let gateway = gateway(picture, &[("a", url), ("b", _other)]).await;
+    let gateway = gateway(picture, &[("a", url), ("b", other)]).await;
     let sent = gateway.send(CHAT, &[]);
     got.recv().await.unwrap().answer(
         400,
@@ -318,11 +363,20 @@ async fn weights_hold_over_every_hundred_requests() {
     assert_eq!(to_a, 65);
 }
 
+/// Body, headers, status, code, and what the message says.
+type Case = (
+    &'static str,
+    &'static [(&'static str, &'static str)],
+    u16,
+    &'static str,
+    &'static str,
+);
+
 #[tokio::test]
 async fn what_is_asked_wrongly_is_told() {
     let (url, _got) = upstream().await;
     let gateway = gateway(any(vec![self_hosted("a", 1, warm())]), &[("a", url)]).await;
-    let cases: [(&str, &[(&str, &str)], u16, &str, &str); 5] = [
+    let cases: [Case; 5] = [
         (
             r#""model":"mm""#,
             &[],

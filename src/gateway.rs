@@ -128,6 +128,7 @@ impl Gate {
     /// Must be called within a runtime.
     fn new(door: Door, shutdown: CancellationToken) -> Arc<Self> {
         let mut slots = HashMap::new();
+        let secure = door.upstreams.iter().any(|it| it.url.starts_with("https:"));
         for upstream in door.upstreams {
             match Slot::new(upstream) {
                 Ok(slot) => {
@@ -144,7 +145,7 @@ impl Gate {
             started: Utc::now(),
             slots,
             desks: RwLock::default(),
-            client: client(),
+            client: client(secure),
             tasks: TaskTracker::new(),
             runtime: tokio::runtime::Handle::current(),
             shutdown,
@@ -211,15 +212,22 @@ async fn converse(gate: Arc<Gate>, stream: TcpStream) {
     }
 }
 
-fn client() -> Client<HttpsConnector<HttpConnector>, Full<Bytes>> {
+/// The connections to upstreams; `secure` where one of them is reached by TLS.
+fn client(secure: bool) -> Client<HttpsConnector<HttpConnector>, Full<Bytes>> {
     let mut http = HttpConnector::new();
     http.set_nodelay(true);
     http.enforce_http(false);
     http.set_connect_timeout(Some(CONNECT));
-    // The operator's own authorities where the system has some, else Mozilla's.
-    let roots = HttpsConnectorBuilder::new()
-        .with_native_roots()
-        .unwrap_or_else(|_| HttpsConnectorBuilder::new().with_webpki_roots());
+    // The operator's own authorities where the system has some, else Mozilla's. Reading the system's takes a while, which a
+    // fleet without TLS need not spend at its start.
+    let mozillas = || HttpsConnectorBuilder::new().with_webpki_roots();
+    let roots = if secure {
+        HttpsConnectorBuilder::new()
+            .with_native_roots()
+            .unwrap_or_else(|_| mozillas())
+    } else {
+        mozillas()
+    };
     let https = roots.https_or_http().enable_http1().wrap_connector(http);
     Client::builder(TokioExecutor::new())
         .pool_idle_timeout(IDLE)

@@ -53,8 +53,8 @@ struct StreamOptions<'a> {
     include_usage: Option<&'a RawValue>,
 }
 
-/// A `null` is a value too: to put a second `stream_options` beside it would be wrong.
-fn raw<'de, D: Deserializer<'de>>(from: D) -> Result<Option<&'de RawValue>, D::Error> {
+/// Keeps a `null` as the value it is: to put a second `stream_options` beside one would be wrong.
+pub(super) fn raw<'de, D: Deserializer<'de>>(from: D) -> Result<Option<&'de RawValue>, D::Error> {
     <&RawValue>::deserialize(from).map(Some)
 }
 

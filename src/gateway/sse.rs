@@ -1,6 +1,7 @@
 //! Reads a server-sent-event stream in passing: usage, errors and the end, across the borders of chunks.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::LazyLock;
 
 use bytes::{Bytes, BytesMut};
@@ -8,6 +9,7 @@ use memchr::memmem::Finder;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::peek::raw;
 use crate::fleet::request::Usage;
 
 /// An event longer than this is passed on unread.
@@ -56,7 +58,8 @@ static NEEDLES: LazyLock<Needles> = LazyLock::new(|| Needles {
 struct Event<'a> {
     #[serde(borrow)]
     choices: Option<&'a RawValue>,
-    #[serde(borrow)]
+    // A `null` matters here: it may have to go.
+    #[serde(borrow, default, deserialize_with = "raw")]
     usage: Option<&'a RawValue>,
     #[serde(borrow)]
     error: Option<&'a RawValue>,
@@ -135,10 +138,17 @@ impl Scanner {
         let mut start = 0;
         let mut keep = 0;
         while let Some(end) = event_end(&whole, search) {
-            let only_usage = self.read(&whole[start..end]);
-            if self.withhold && only_usage {
-                push(out, whole.slice(keep..start));
-                keep = end;
+            match self.read(&whole[start..end]) {
+                Verdict::Pass => {}
+                Verdict::Withhold => {
+                    push(out, whole.slice(keep..start));
+                    keep = end;
+                }
+                Verdict::Without(part) => {
+                    push(out, whole.slice(keep..start));
+                    push(out, without(&whole[start..end], &part));
+                    keep = end;
+                }
             }
             start = end;
             search = end;
@@ -156,45 +166,97 @@ impl Scanner {
     /// The stream ended: reads what is left, which had no blank line after it.
     pub(crate) fn finish(&mut self, out: &mut VecDeque<Bytes>) {
         let rest = std::mem::take(&mut self.carry).freeze();
-        let only_usage = self.read(&rest);
-        if self.withhold && !only_usage {
-            push(out, rest);
-        }
-    }
-
-    /// Reads one event; whether it carries usage and nothing else.
-    fn read(&mut self, event: &[u8]) -> bool {
-        let mut only_usage = false;
-        for line in event.split(|byte| *byte == b'\n') {
-            if let Some(data) = line.strip_prefix(b"data:") {
-                self.seen.events += 1;
-                only_usage = self.read_data(data.trim_ascii());
+        let verdict = self.read(&rest);
+        if self.withhold {
+            match verdict {
+                Verdict::Pass => push(out, rest),
+                Verdict::Withhold => {}
+                Verdict::Without(part) => push(out, without(&rest, &part)),
             }
         }
-        only_usage
     }
 
-    fn read_data(&mut self, data: &[u8]) -> bool {
-        if data == b"[DONE]" {
+    /// Reads one event, and says what the client is to get of it.
+    fn read(&mut self, event: &[u8]) -> Verdict {
+        let mut verdict = Verdict::Pass;
+        let mut at = 0;
+        for line in event.split_inclusive(|byte| *byte == b'\n') {
+            if let Some(data) = line.strip_prefix(b"data:") {
+                self.seen.events += 1;
+                verdict = match self.read_data(data.trim_ascii_end()) {
+                    Verdict::Without(part) => {
+                        let before = at + b"data:".len();
+                        Verdict::Without(part.start + before..part.end + before)
+                    }
+                    plain @ (Verdict::Pass | Verdict::Withhold) => plain,
+                };
+            }
+            at += line.len();
+        }
+        if self.withhold {
+            verdict
+        } else {
+            Verdict::Pass
+        }
+    }
+
+    fn read_data(&mut self, data: &[u8]) -> Verdict {
+        if data.trim_ascii_start() == b"[DONE]" {
             self.seen.done = true;
-            return false;
+            return Verdict::Pass;
         }
         self.seen.finished = self.seen.finished || names_a_finish(data);
         if NEEDLES.usage.find(data).is_none() && NEEDLES.error.find(data).is_none() {
-            return false;
+            return Verdict::Pass;
         }
         let Ok(event) = serde_json::from_slice::<Event<'_>>(data) else {
-            return false;
+            return Verdict::Pass;
         };
         if event.error.is_some() && self.seen.error.is_none() {
             self.seen.error = Some(String::from_utf8_lossy(data).into_owned());
         }
-        let usage = event.usage.and_then(read_usage);
-        if usage.is_some() {
-            self.seen.usage = usage;
+        let Some(raw) = event.usage else {
+            return Verdict::Pass;
+        };
+        if raw.get() == "null" {
+            let value = raw.get().as_ptr() as usize - data.as_ptr() as usize;
+            return member(data, value, b"\"usage\"").map_or(Verdict::Pass, |start| {
+                Verdict::Without(start..value + raw.get().len())
+            });
         }
-        usage.is_some() && event.choices.is_none_or(|choices| is_empty(choices.get()))
+        let usage = read_usage(raw);
+        if usage.is_none() {
+            return Verdict::Pass;
+        }
+        self.seen.usage = usage;
+        if event.choices.is_none_or(|choices| is_empty(choices.get())) {
+            Verdict::Withhold
+        } else {
+            Verdict::Pass
+        }
     }
+}
+
+/// What the client gets of an event, where usage is held back.
+#[derive(Debug)]
+enum Verdict {
+    /// All of it.
+    Pass,
+    /// Nothing: it carries usage alone.
+    Withhold,
+    /// All but this part: hosted APIs put `"usage":null` into every event once usage is asked for.
+    Without(Range<usize>),
+}
+
+/// Where the member of an object begins, with the comma before it, whose value stands at `value`; `None` for a first member.
+fn member(data: &[u8], value: usize, name: &[u8]) -> Option<usize> {
+    let before = data[..value].trim_ascii_end().strip_suffix(b":")?;
+    let before = before.trim_ascii_end().strip_suffix(name)?;
+    before.trim_ascii_end().strip_suffix(b",").map(<[u8]>::len)
+}
+
+fn without(event: &[u8], part: &Range<usize>) -> Bytes {
+    [&event[..part.start], &event[part.end..]].concat().into()
 }
 
 fn push(out: &mut VecDeque<Bytes>, piece: Bytes) {
@@ -242,6 +304,8 @@ mod tests {
 
     const ONE: &str = "data: {\"choices\":[{\"delta\":{\"content\":\"say \\\"usage\\\": 1\"},\"finish_reason\":null}]}\n\n";
     const TWO: &str = ": ping\r\ndata: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}],\"usage\":null}\r\n\r\n";
+    const TWO_BARE: &str =
+        ": ping\r\ndata: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\"}]}\r\n\r\n";
     const TOLD: &str = "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":9,\"completion_tokens\":4,\"prompt_tokens_details\":{\"cached_tokens\":8}}}\n\n";
     const DONE: &str = "data: [DONE]\n\n";
 
@@ -278,12 +342,12 @@ mod tests {
             let (kept, seen) = run(false, &[a, b]);
             assert_eq!((&kept, &seen), (&whole, &expected), "split at {at}");
             let (kept, seen) = run(true, &[a, b]);
-            assert_eq!(kept, [ONE, TWO, DONE].concat(), "split at {at}");
+            assert_eq!(kept, [ONE, TWO_BARE, DONE].concat(), "split at {at}");
             assert_eq!(seen, expected, "split at {at}");
         }
         let bytes: Vec<String> = whole.chars().map(String::from).collect();
         let bytes: Vec<&str> = bytes.iter().map(String::as_str).collect();
-        assert_eq!(run(true, &bytes).0, [ONE, TWO, DONE].concat());
+        assert_eq!(run(true, &bytes).0, [ONE, TWO_BARE, DONE].concat());
     }
 
     #[test]
@@ -292,14 +356,16 @@ mod tests {
         let mut out = VecDeque::new();
         scanner.feed(Bytes::from_static(ONE.as_bytes()), &mut out);
         scanner.feed(Bytes::from_static(TWO.as_bytes()), &mut out);
-        assert_eq!(out, [ONE, TWO], "one piece each, nothing kept");
+        assert_eq!(out, [ONE, TWO_BARE], "one piece each, nothing kept");
     }
 
     #[test]
     fn empty_choices_without_usage_are_the_clients() {
         let filter = "data: {\"choices\":[],\"prompt_filter_results\":[]}\n\n";
-        let null = "data: {\"choices\":[],\"usage\":null}\n\n";
-        assert_eq!(run(true, &[filter, null]).0, [filter, null].concat());
+        let null = "data: {\"choices\":[] , \"usage\" : null, \"x\":1}\n\n";
+        let bare = "data: {\"choices\":[] , \"x\":1}\n\n";
+        assert_eq!(run(true, &[filter, null]).0, [filter, bare].concat());
+        assert_eq!(run(false, &[filter, null]).0, [filter, null].concat());
     }
 
     #[test]

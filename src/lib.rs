@@ -4,6 +4,7 @@ pub mod actuator;
 pub mod clock;
 pub mod config;
 pub mod fleet;
+pub mod gateway;
 pub mod handle;
 pub mod sim;
 pub mod source;

@@ -1,0 +1,131 @@
+//! One model as the gateway sees it: its backends, whose turn it is, and who waits.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use chrono::{DateTime, Utc};
+
+use super::Gate;
+use super::balance::Balance;
+use super::room::{Group, Room};
+use super::route::{Row, Standing, standing};
+use super::slot::{Slot, lock};
+use super::wake::Asked;
+use crate::fleet::model::DataPath;
+use crate::fleet::{Backend, BackendId, Fleet, Model, ModelId};
+
+/// One model. Models and their backends stay as they are while the gateway runs; the picture says how they are.
+#[derive(Debug)]
+pub(crate) struct Desk {
+    pub(crate) model: ModelId,
+    pub(crate) seats: Vec<Seat>,
+    pub(crate) room: Arc<Room>,
+    /// The newest wakes that were asked for.
+    pub(crate) asked: Mutex<Vec<Asked>>,
+    at: usize,
+    balance: Mutex<Balance>,
+}
+
+/// One backend of the model, in config order.
+#[derive(Debug)]
+pub(crate) struct Seat {
+    pub(crate) id: BackendId,
+    /// `None`: no way to reach it.
+    pub(crate) slot: Option<Arc<Slot>>,
+    at: usize,
+}
+
+impl Gate {
+    /// The desk of a model by its name; `None` when the fleet has no such model.
+    pub(super) fn desk(&self, name: &str, fleet: &Fleet) -> Option<Arc<Desk>> {
+        // Ids are text within, but a map cannot be asked by text alone: the id is made anew.
+        let id = ModelId::from(name);
+        let known = self.desks.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(desk) = known.get(&id) {
+            return Some(Arc::clone(desk));
+        }
+        drop(known);
+        let desk = Arc::new(self.open_desk(&id, fleet)?);
+        let mut known = self.desks.write().unwrap_or_else(PoisonError::into_inner);
+        Some(Arc::clone(known.entry(id).or_insert(desk)))
+    }
+
+    fn open_desk(&self, id: &ModelId, fleet: &Fleet) -> Option<Desk> {
+        let at = fleet.models.iter().position(|model| model.id == *id)?;
+        let seats = fleet.models[at].backends.iter().map(|id| Seat {
+            id: id.clone(),
+            slot: self.slots.get(id).cloned(),
+            at: fleet
+                .backends
+                .iter()
+                .position(|backend| backend.id == *id)
+                .unwrap_or(usize::MAX),
+        });
+        Some(Desk {
+            model: id.clone(),
+            seats: seats.collect(),
+            room: Arc::default(),
+            asked: Mutex::default(),
+            at,
+            balance: Mutex::default(),
+        })
+    }
+}
+
+impl Seat {
+    /// Its backend in a picture; pictures keep their order, so this looks in one place.
+    pub(crate) fn backend<'f>(&self, fleet: &'f Fleet) -> Option<&'f Backend> {
+        let hinted = fleet.backends.get(self.at).filter(|it| it.id == self.id);
+        hinted
+            .or_else(|| fleet.backends.iter().find(|it| it.id == self.id))
+            .map(AsRef::as_ref)
+    }
+}
+
+impl Desk {
+    /// Its model in a picture.
+    pub(crate) fn model<'f>(&self, fleet: &'f Fleet) -> Option<&'f Model> {
+        let hinted = fleet.models.get(self.at).filter(|it| it.id == self.model);
+        hinted
+            .or_else(|| fleet.models.iter().find(|it| it.id == self.model))
+            .map(AsRef::as_ref)
+    }
+
+    /// What may be expected of each seat by requests of `group`.
+    pub(crate) fn rows(&self, fleet: &Fleet, group: Group, now: DateTime<Utc>) -> Vec<Row> {
+        let self_only = group.self_only
+            || self
+                .model(fleet)
+                .is_some_and(|model| model.data_path == DataPath::SelfHosted);
+        let row = |seat: &Seat| {
+            let barred = Row {
+                weight: 0,
+                standing: Standing::Barred,
+            };
+            let (Some(backend), Some(slot)) = (seat.backend(fleet), &seat.slot) else {
+                return barred;
+            };
+            if self_only && backend.is_hosted() {
+                return barred;
+            }
+            let mut standing = standing(backend, now);
+            if standing == Standing::Eligible {
+                let circuit = slot.circuit();
+                if let Some(until) = circuit.limited(now) {
+                    standing = Standing::Limited(until);
+                } else if !circuit.allows(now) {
+                    standing = Standing::Broken(circuit.opens_at().unwrap_or(now));
+                }
+            }
+            Row {
+                weight: backend.weight,
+                standing,
+            }
+        };
+        self.seats.iter().map(row).collect()
+    }
+
+    /// Whose turn it is.
+    pub(crate) fn turn(&self, wanted: &[(usize, u32)]) -> Option<usize> {
+        lock(&self.balance).pick(wanted)
+    }
+}

@@ -1,0 +1,308 @@
+//! Finds the place for a request: chooses by the picture, waits where it must, says why where it cannot.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use http::StatusCode;
+use tokio::time::Instant;
+
+use super::Gate;
+use super::account::Account;
+use super::desk::Desk;
+use super::envelope::Fault;
+use super::room::{Group, PLACES, Room};
+use super::route::{Choice, Standing, Why, choose, standing};
+use super::slot::Flight;
+use crate::fleet::request::Route;
+use crate::fleet::{Backend, Fleet, State};
+
+/// A wake may take this long where its backend does not say.
+const CAP: TimeDelta = TimeDelta::minutes(10);
+/// When to ask again where nothing better is known, wall time.
+const LATER: Duration = Duration::from_secs(5);
+
+/// One request's search for a place.
+#[derive(Debug)]
+pub(crate) struct Search {
+    pub(crate) group: Group,
+    /// Seats that refused it already.
+    pub(crate) tried: Vec<usize>,
+    /// Since when it has been held; its deadline counts from here.
+    since: Option<Instant>,
+    place: Option<u64>,
+}
+
+impl Search {
+    /// A search that has not begun.
+    pub(crate) fn new(group: Group) -> Self {
+        Self {
+            group,
+            tried: Vec::new(),
+            since: None,
+            place: None,
+        }
+    }
+}
+
+impl Gate {
+    /// Finds a backend for a request, waiting for a wake where the model's policy says so.
+    ///
+    /// # Errors
+    /// Where it goes nowhere: the answer to the client.
+    pub(super) async fn place(
+        self: &Arc<Self>,
+        desk: &Arc<Desk>,
+        search: &mut Search,
+        account: &mut Account,
+    ) -> Result<(usize, Route, Flight), Fault> {
+        loop {
+            let fleet = self.picture();
+            let now = self.clock.now();
+            let Some(model) = desk.model(&fleet) else {
+                return Err(Fault::new(
+                    StatusCode::NOT_FOUND,
+                    "model_not_found",
+                    format!("the model `{}` is no longer in this fleet", desk.model),
+                ));
+            };
+            let rows = desk.rows(&fleet, search.group, now);
+            let (seat, route) = match choose(&rows, model.cold, search.group.asked, &search.tried) {
+                Choice::Weighted(wanted) => match desk.turn(&wanted) {
+                    Some(seat) => (seat, Route::Weight),
+                    None => return Err(exhausted(desk)),
+                },
+                Choice::One(seat, route) => (seat, route),
+                Choice::OneAndWake(seat) => {
+                    self.ask_wake(desk, &fleet, &rows, search.group, now);
+                    (seat, Route::Fallback)
+                }
+                Choice::Hold => {
+                    self.ask_wake(desk, &fleet, &rows, search.group, now);
+                    self.hold(desk, search, account, fleet).await?;
+                    continue;
+                }
+                Choice::Refuse(why) => {
+                    return Err(self.refuse(desk, &fleet, search, account, why));
+                }
+            };
+            // Whoever came first goes first: the picture may be newer than the keeper's last look.
+            if search.since.is_none() && search.tried.is_empty() && desk.room.len() > 0 {
+                self.look(desk, &fleet);
+            }
+            let Some(flight) = desk.seats[seat]
+                .slot
+                .as_ref()
+                .and_then(|slot| Flight::begin(slot, now))
+            else {
+                // Another request took the probe of an open circuit in between.
+                continue;
+            };
+            // Counted first, looked at again then: a drain that began in between sees the request or is seen by it.
+            let still = desk.seats[seat]
+                .backend(&self.picture())
+                .is_some_and(|backend| standing(backend, now) == Standing::Eligible);
+            if still {
+                return Ok((seat, route, flight));
+            }
+        }
+    }
+
+    /// Waits to be called.
+    async fn hold(
+        self: &Arc<Self>,
+        desk: &Arc<Desk>,
+        search: &mut Search,
+        account: &mut Account,
+        chosen_by: Arc<Fleet>,
+    ) -> Result<(), Fault> {
+        let since = *search.since.get_or_insert_with(Instant::now);
+        let cap = self.cap(desk, search.group);
+        let deadline = since + self.clock.on_wall(cap);
+        let Some((mut ticket, keep)) = Room::enter(&desk.room, search.group, search.place) else {
+            return Err(Fault::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "queue_full",
+                format!("{PLACES} requests wait for `{}` already", desk.model),
+            )
+            .after(self.remaining(desk, &self.picture(), search.group)));
+        };
+        if keep {
+            self.tasks
+                .spawn_on(Arc::clone(self).keep(Arc::clone(desk)), &self.runtime);
+        }
+        search.place = Some(ticket.number);
+        // The keeper may have looked at a newer picture just before this request came in.
+        let newest = self.picture();
+        if !Arc::ptr_eq(&chosen_by, &newest) {
+            self.look(desk, &newest);
+        }
+        drop((chosen_by, newest));
+        account.hold_since(since);
+        let called = tokio::time::timeout_at(deadline, &mut ticket.called).await;
+        drop(ticket);
+        account.held_since(since);
+        if called.is_ok() {
+            return Ok(());
+        }
+        Err(timeout(format!(
+            "`{}` was not woken within the cap of {}",
+            desk.model,
+            spell(cap)
+        )))
+    }
+
+    /// The longest that a request of `group` is held, fleet time: the cap of the backend that it waits for.
+    fn cap(&self, desk: &Desk, group: Group) -> TimeDelta {
+        let fleet = self.picture();
+        let now = self.clock.now();
+        let rows = desk.rows(&fleet, group, now);
+        desk.seats
+            .iter()
+            .zip(&rows)
+            .enumerate()
+            .filter(|(seat, (_, row))| {
+                row.standing == Standing::Coming && group.asked.is_none_or(|asked| asked == *seat)
+            })
+            .filter_map(|(_, (seat, _))| seat.backend(&fleet)?.self_hosted())
+            .map(|facts| facts.cap)
+            .max()
+            .unwrap_or(CAP)
+    }
+
+    /// How long the wake that `group` waits for is likely to take yet, wall time.
+    fn remaining(&self, desk: &Desk, fleet: &Fleet, group: Group) -> Duration {
+        let now = self.clock.now();
+        let left = desk
+            .seats
+            .iter()
+            .enumerate()
+            .filter(|(seat, _)| group.asked.is_none_or(|asked| asked == *seat))
+            .filter_map(|(_, seat)| seat.backend(fleet))
+            .filter_map(|backend| remaining_of(backend, now))
+            .min();
+        left.map_or(LATER, |left| self.clock.on_wall(left))
+    }
+
+    fn refuse(
+        &self,
+        desk: &Desk,
+        fleet: &Fleet,
+        search: &Search,
+        account: &Account,
+        why: Why,
+    ) -> Fault {
+        let now = self.clock.now();
+        let model = &desk.model;
+        let unavailable =
+            |code, message: String| Fault::new(StatusCode::SERVICE_UNAVAILABLE, code, message);
+        match why {
+            Why::Asleep => unavailable(
+                "backend_asleep",
+                format!("`{model}` sleeps, and requests do not wake it"),
+            )
+            .after(self.remaining(desk, fleet, search.group)),
+            Why::Drained => unavailable(
+                "draining",
+                format!("every backend of `{model}` is out of service"),
+            )
+            .after(LATER),
+            Why::Failed(seat) => match desk.seats[seat].backend(fleet) {
+                Some(backend) if account.was_held() && passed_cap(backend) => {
+                    timeout(format!("{}: {}", backend.id, reason(backend)))
+                }
+                Some(backend) => unavailable(
+                    "backend_failed",
+                    format!("{}: {}", backend.id, reason(backend)),
+                ),
+                None => exhausted(desk),
+            },
+            Why::Limited(until) => Fault::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "rate_limit_exceeded",
+                format!("every backend of `{model}` that is left asked for a pause"),
+            )
+            .after(self.clock.on_wall(until - now)),
+            Why::Broken(until) => Fault::new(
+                StatusCode::BAD_GATEWAY,
+                "upstream_error",
+                format!("the backends of `{model}` failed a moment ago and are not asked now"),
+            )
+            .after(self.clock.on_wall(until - now)),
+            Why::Exhausted => exhausted(desk),
+            Why::Barred => unavailable(
+                "no_backend",
+                format!("`{model}` has no backend that this request may go to (data path)"),
+            ),
+        }
+    }
+}
+
+fn exhausted(desk: &Desk) -> Fault {
+    Fault::new(
+        StatusCode::BAD_GATEWAY,
+        "upstream_error",
+        format!("no backend of `{}` is left to ask", desk.model),
+    )
+}
+
+fn timeout(message: String) -> Fault {
+    Fault::new(StatusCode::GATEWAY_TIMEOUT, "wake_timeout", message)
+}
+
+/// Why a backend is out, in its own words.
+fn reason(backend: &Backend) -> &str {
+    match &backend.state {
+        State::Failed(failure) => &failure.reason,
+        State::Down { reason, .. } => reason,
+        State::Unknown { .. }
+        | State::Asleep { .. }
+        | State::Waking(_)
+        | State::Warm { .. }
+        | State::Draining(_)
+        | State::Ready { .. }
+        | State::Limited { .. } => backend.state.word(),
+    }
+}
+
+/// Whether its last wake failed because it took too long, and not for a reason of its own.
+fn passed_cap(backend: &Backend) -> bool {
+    let (Some(facts), Some(wake)) = (backend.self_hosted(), backend.wakes.back()) else {
+        return false;
+    };
+    wake.failure.is_some() && wake.took() >= facts.cap
+}
+
+/// How long a wake is likely to take yet; `None` for what cannot be woken.
+fn remaining_of(backend: &Backend, now: DateTime<Utc>) -> Option<TimeDelta> {
+    let facts = backend.self_hosted()?;
+    let learned = backend
+        .wakes
+        .iter()
+        .rev()
+        .find(|wake| wake.failure.is_none())
+        .map(|wake| wake.took());
+    let configured: TimeDelta = facts
+        .expected
+        .iter()
+        .fold(TimeDelta::zero(), |sum, (_, takes)| sum + *takes);
+    let whole = learned
+        .or((configured > TimeDelta::zero()).then_some(configured))
+        .unwrap_or(facts.budget);
+    match &backend.state {
+        State::Waking(wake) => Some((whole - (now - wake.since)).max(TimeDelta::seconds(1))),
+        State::Asleep { .. } => Some(whole),
+        State::Unknown { .. }
+        | State::Warm { .. }
+        | State::Draining(_)
+        | State::Failed(_)
+        | State::Ready { .. }
+        | State::Limited { .. }
+        | State::Down { .. } => None,
+    }
+}
+
+/// A span as people write it: `10m`, `90s`.
+fn spell(span: TimeDelta) -> String {
+    humantime::format_duration(span.to_std().unwrap_or_default()).to_string()
+}

@@ -1,0 +1,77 @@
+//! Tells the fleet what the gateway has under way.
+
+use std::sync::Arc;
+use std::sync::PoisonError;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use tokio::time::{Instant, MissedTickBehavior};
+
+use super::Gate;
+use crate::fleet::{BackendId, ModelId, Observation, State};
+
+/// How often it looks, wall time.
+const LOOK: Duration = Duration::from_millis(100);
+/// How often it repeats itself while something runs, wall time.
+const REPEAT: Duration = Duration::from_secs(1);
+
+type Counts = (Vec<(BackendId, u32)>, Vec<(ModelId, u32)>);
+
+/// Sends [`Observation::Gateway`] when it changed, and again every second while something runs or drains. Idle, it is silent.
+pub(super) async fn run(gate: Arc<Gate>) {
+    let mut ticks = tokio::time::interval(LOOK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut last: Option<Counts> = None;
+    let mut said = Instant::now();
+    loop {
+        tokio::select! {
+            () = gate.shutdown.cancelled() => return,
+            _ = ticks.tick() => {}
+        }
+        let now = count(&gate);
+        let idle = now.0.iter().all(|(_, n)| *n == 0) && now.1.iter().all(|(_, n)| *n == 0);
+        let changed = match &last {
+            Some(last) => *last != now,
+            None => !idle,
+        };
+        let due = said.elapsed() >= REPEAT && (!idle || drains(&gate));
+        if !changed && !due {
+            continue;
+        }
+        let told = Observation::Gateway {
+            in_flight: now.0.clone(),
+            held: now.1.clone(),
+            at: gate.clock.now(),
+        };
+        // A full queue: the next look says it anew.
+        if gate.observations.try_send(told).is_ok() {
+            last = Some(now);
+            said = Instant::now();
+        }
+    }
+}
+
+fn count(gate: &Gate) -> Counts {
+    let mut in_flight: Vec<(BackendId, u32)> = gate
+        .slots
+        .values()
+        .map(|slot| (slot.id.clone(), slot.in_flight.load(Ordering::SeqCst)))
+        .collect();
+    in_flight.sort_unstable();
+    let desks = gate.desks.read().unwrap_or_else(PoisonError::into_inner);
+    let mut held: Vec<(ModelId, u32)> = desks
+        .values()
+        .map(|desk| (desk.model.clone(), desk.room.len() as u32))
+        .collect();
+    drop(desks);
+    held.sort_unstable();
+    (in_flight, held)
+}
+
+fn drains(gate: &Gate) -> bool {
+    let fleet = gate.picture();
+    fleet
+        .backends
+        .iter()
+        .any(|backend| matches!(backend.state, State::Draining(_)))
+}

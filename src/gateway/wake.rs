@@ -1,0 +1,137 @@
+//! Asking for wakes, once each, and telling those who wait when to choose again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::Gate;
+use super::desk::Desk;
+use super::room::Group;
+use super::route::{Choice, Row, Standing, choose};
+use super::slot::lock;
+use crate::fleet::{Actor, Backend, BackendId, Command, Fleet, State};
+use crate::handle::Order;
+
+/// A wake that did not begin is asked for again after this much fleet time: it may have been refused for a reason that passed.
+const AGAIN: TimeDelta = TimeDelta::seconds(30);
+/// How often a keeper looks although no new picture came, wall time: a circuit's pause ends without one.
+const LOOK: Duration = Duration::from_millis(200);
+
+/// A wake that was asked for.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    backend: BackendId,
+    /// The sleep that it is to end.
+    asleep: DateTime<Utc>,
+    at: DateTime<Utc>,
+}
+
+/// The sleeper to wake: the one with the highest weight, the first of these in config order; `None` when one is on its way
+/// already or none sleeps.
+fn sleeper<'f>(
+    desk: &Desk,
+    fleet: &'f Fleet,
+    rows: &[Row],
+    group: Group,
+) -> Option<(&'f Backend, DateTime<Utc>)> {
+    let mut best: Option<(&Backend, DateTime<Utc>)> = None;
+    for (seat, (place, row)) in desk.seats.iter().zip(rows).enumerate() {
+        if row.standing != Standing::Coming || group.asked.is_some_and(|asked| asked != seat) {
+            continue;
+        }
+        let Some(backend) = place.backend(fleet) else {
+            continue;
+        };
+        match &backend.state {
+            State::Waking(_) => return None,
+            State::Asleep { since } => {
+                if best.is_none_or(|(best, _)| backend.weight > best.weight) {
+                    best = Some((backend, *since));
+                }
+            }
+            State::Unknown { .. }
+            | State::Warm { .. }
+            | State::Draining(_)
+            | State::Failed(_)
+            | State::Ready { .. }
+            | State::Limited { .. }
+            | State::Down { .. } => {}
+        }
+    }
+    best
+}
+
+impl Gate {
+    /// Asks for the wake that requests of `group` need, unless that was done.
+    pub(super) fn ask_wake(
+        &self,
+        desk: &Desk,
+        fleet: &Fleet,
+        rows: &[Row],
+        group: Group,
+        now: DateTime<Utc>,
+    ) {
+        let Some((backend, asleep)) = sleeper(desk, fleet, rows, group) else {
+            return;
+        };
+        let mut asked = lock(&desk.asked);
+        let done = asked
+            .iter()
+            .any(|it| it.backend == backend.id && it.asleep == asleep && now - it.at < AGAIN);
+        if done {
+            return;
+        }
+        let order = Order {
+            command: Command::Wake {
+                backend: backend.id.clone(),
+            },
+            by: Actor::Request,
+            reply: None,
+        };
+        // A full queue: whoever looks next asks again.
+        if self.orders.try_send(order).is_ok() {
+            asked.retain(|it| it.backend != backend.id);
+            asked.push(Asked {
+                backend: backend.id.clone(),
+                asleep,
+                at: now,
+            });
+        }
+    }
+
+    /// Keeps the waiting room of `desk` until it is empty: calls those who can go, or who need not wait any longer.
+    pub(super) async fn keep(self: Arc<Self>, desk: Arc<Desk>) {
+        let mut fleet = self.fleet.clone();
+        while !desk.room.close() {
+            let picture = Arc::clone(&fleet.borrow_and_update());
+            self.look(&desk, &picture);
+            tokio::select! {
+                () = self.shutdown.cancelled() => return,
+                changed = fleet.changed() => if changed.is_err() {
+                    // The fleet is gone: the rest ends by its own deadlines.
+                    tokio::time::sleep(LOOK).await;
+                },
+                () = tokio::time::sleep(LOOK) => {}
+            }
+        }
+    }
+
+    /// Looks at the picture once for all who wait at `desk`.
+    pub(super) fn look(&self, desk: &Desk, fleet: &Fleet) {
+        let Some(model) = desk.model(fleet) else {
+            return;
+        };
+        let now = self.clock.now();
+        for group in desk.room.groups() {
+            let rows = desk.rows(fleet, group, now);
+            match choose(&rows, model.cold, group.asked, &[]) {
+                Choice::Hold => self.ask_wake(desk, fleet, &rows, group, now),
+                Choice::Weighted(_)
+                | Choice::One(..)
+                | Choice::OneAndWake(_)
+                | Choice::Refuse(_) => desk.room.call(group),
+            }
+        }
+    }
+}

@@ -38,9 +38,25 @@ pub fn start(fleet: Fleet, actuator: Actuator, clock: Clock, shutdown: Cancellat
     let (observe, observations) = mpsc::channel(OBSERVATIONS);
     let (order, orders) = mpsc::channel(ORDERS);
     let (publish, snapshots) = watch::channel(Arc::new(fleet.clone()));
-    let owner = Owner { fleet, publish, actuator: Arc::new(actuator), performing: TaskTracker::new(), observe: observe.clone(), clock, dirty: false, next: Instant::now() };
+    let owner = Owner {
+        fleet,
+        publish,
+        actuator: Arc::new(actuator),
+        performing: TaskTracker::new(),
+        observe: observe.clone(),
+        clock,
+        dirty: false,
+        next: Instant::now(),
+    };
     let task = tokio::spawn(owner.run(observations, orders, shutdown));
-    Hub { handle: FleetHandle { snapshots, orders: order }, observations: observe, task }
+    Hub {
+        handle: FleetHandle {
+            snapshots,
+            orders: order,
+        },
+        observations: observe,
+        task,
+    }
 }
 
 struct Owner {
@@ -57,9 +73,18 @@ struct Owner {
 }
 
 impl Owner {
-    async fn run(mut self, mut observations: mpsc::Receiver<Observation>, mut orders: mpsc::Receiver<Order>, shutdown: CancellationToken) {
+    async fn run(
+        mut self,
+        mut observations: mpsc::Receiver<Observation>,
+        mut orders: mpsc::Receiver<Order>,
+        shutdown: CancellationToken,
+    ) {
         // Compressed time needs finer ticks for its deadlines to be as exact as a real fleet's.
-        let every = if self.clock.speed() > 1 { Duration::from_millis(250) } else { Duration::from_secs(1) };
+        let every = if self.clock.speed() > 1 {
+            Duration::from_millis(250)
+        } else {
+            Duration::from_secs(1)
+        };
         let mut ticks = tokio::time::interval(every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut batch = Vec::with_capacity(BATCH);
@@ -87,7 +112,9 @@ impl Owner {
     }
 
     fn obey(&mut self, order: Order) {
-        let (answer, actions) = self.fleet.order(&order.command, &order.by, self.clock.now());
+        let (answer, actions) = self
+            .fleet
+            .order(&order.command, &order.by, self.clock.now());
         self.perform(actions);
         // Published before the answer: who gets the answer sees its effect.
         self.publish();
@@ -113,7 +140,11 @@ impl Owner {
 
     /// Which backends take traffic: the part of the picture that the gateway must not wait for.
     fn open(&self) -> Vec<bool> {
-        self.fleet.backends.iter().map(|b| b.takes_traffic()).collect()
+        self.fleet
+            .backends
+            .iter()
+            .map(|b| b.takes_traffic())
+            .collect()
     }
 
     fn publish(&mut self) {
@@ -124,11 +155,18 @@ impl Owner {
 
     fn perform(&self, actions: Vec<Action>) {
         for action in actions {
-            let (actuator, observe, clock) = (Arc::clone(&self.actuator), self.observe.clone(), self.clock);
+            let (actuator, observe, clock) =
+                (Arc::clone(&self.actuator), self.observe.clone(), self.clock);
             self.performing.spawn(async move {
                 let result = actuator.perform(&action).await;
                 // The hub may have stopped meanwhile; then nobody is left to tell.
-                let _ = observe.send(Observation::Performed { action, result, at: clock.now() }).await;
+                let _ = observe
+                    .send(Observation::Performed {
+                        action,
+                        result,
+                        at: clock.now(),
+                    })
+                    .await;
             });
         }
     }

@@ -1,11 +1,13 @@
 //! fleetctl: a terminal console for hybrid LLM fleets.
 
 pub mod actuator;
+pub mod cli;
 pub mod clock;
 pub mod config;
 pub mod fleet;
 pub mod gateway;
 pub mod handle;
+pub mod hub;
 pub mod sim;
 pub mod source;
 pub mod tui;

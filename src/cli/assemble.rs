@@ -25,15 +25,36 @@ pub(super) struct Assembled {
 }
 
 /// Builds everything that the config describes. Every refusal names the model and backend at fault.
-pub(super) fn assemble(config: &config::Config, speed: u32, now: DateTime<Utc>) -> Result<Assembled> {
-    ensure!(!config.models.is_empty(), "the config has no [[model]]; add one with a [[model.backend]] and its url");
-    let mut out = Assembled { fleet: empty(config, speed, now)?, targets: Vec::new(), upstreams: Vec::new(), reaches: Vec::new() };
+pub(super) fn assemble(
+    config: &config::Config,
+    speed: u32,
+    now: DateTime<Utc>,
+) -> Result<Assembled> {
+    ensure!(
+        !config.models.is_empty(),
+        "the config has no [[model]]; add one with a [[model.backend]] and its url"
+    );
+    let mut out = Assembled {
+        fleet: empty(config, speed, now)?,
+        targets: Vec::new(),
+        upstreams: Vec::new(),
+        reaches: Vec::new(),
+    };
     let (mut models, mut backends) = (HashSet::new(), HashSet::new());
     for model in &config.models {
         let place = format!("model `{}`", model.name);
-        ensure!(models.insert(model.name.clone()), "{place} stands twice; give each model one name");
-        ensure!(!model.backends.is_empty(), "{place} has no [[model.backend]]");
-        ensure!(model.backends.iter().any(|b| b.weight > 0), "{place}: every weight is zero; leave at least one above");
+        ensure!(
+            models.insert(model.name.clone()),
+            "{place} stands twice; give each model one name"
+        );
+        ensure!(
+            !model.backends.is_empty(),
+            "{place} has no [[model.backend]]"
+        );
+        ensure!(
+            model.backends.iter().any(|b| b.weight > 0),
+            "{place}: every weight is zero; leave at least one above"
+        );
         let mut facts = Model {
             id: model.name.as_str().into(),
             backends: Vec::new(),
@@ -50,7 +71,10 @@ pub(super) fn assemble(config: &config::Config, speed: u32, now: DateTime<Utc>) 
         };
         for backend in &model.backends {
             let place = format!("{place}, backend `{}`", backend.name);
-            ensure!(backends.insert(backend.name.clone()), "{place}: that name stands twice; backends are unique within a fleet");
+            ensure!(
+                backends.insert(backend.name.clone()),
+                "{place}: that name stands twice; backends are unique within a fleet"
+            );
             add_backend(&mut out, &mut facts, backend, now).with_context(|| place)?;
         }
         out.fleet.models.push(Arc::new(facts));
@@ -65,7 +89,13 @@ fn empty(config: &config::Config, speed: u32, now: DateTime<Utc>) -> Result<Flee
         started: now,
         now,
         gateway: None,
-        fixed_per_month: config.fixed_per_month.as_ref().map(money).transpose().context("fixed_per_month")?.unwrap_or_default(),
+        fixed_per_month: config
+            .fixed_per_month
+            .as_ref()
+            .map(money)
+            .transpose()
+            .context("fixed_per_month")?
+            .unwrap_or_default(),
         models: Vec::new(),
         backends: Vec::new(),
         requests: VecDeque::new(),
@@ -79,22 +109,61 @@ fn empty(config: &config::Config, speed: u32, now: DateTime<Utc>) -> Result<Flee
     })
 }
 
-fn add_backend(out: &mut Assembled, model: &mut Model, c: &config::Backend, now: DateTime<Utc>) -> Result<()> {
+fn add_backend(
+    out: &mut Assembled,
+    model: &mut Model,
+    c: &config::Backend,
+    now: DateTime<Utc>,
+) -> Result<()> {
     let id = BackendId::from(c.name.as_str());
-    let url = c.url.trim_end_matches('/').trim_end_matches("/v1").to_owned();
-    ensure!(url.starts_with("http://") || url.starts_with("https://"), "`{}` is not an address; write it like http://10.0.0.5:8000", c.url);
-    ensure!(!(c.hosted && model.data_path == DataPath::SelfHosted && c.weight > 0), "it is hosted, and its model may only use self-hosted backends; set its weight to 0");
+    let url = c
+        .url
+        .trim_end_matches('/')
+        .trim_end_matches("/v1")
+        .to_owned();
+    ensure!(
+        url.starts_with("http://") || url.starts_with("https://"),
+        "`{}` is not an address; write it like http://10.0.0.5:8000",
+        c.url
+    );
+    ensure!(
+        !(c.hosted && model.data_path == DataPath::SelfHosted && c.weight > 0),
+        "it is hosted, and its model may only use self-hosted backends; set its weight to 0"
+    );
     ensure!(c.budget <= c.cap, "its budget is longer than its cap");
     let key = match &c.api_key_env {
-        Some(variable) => Some(std::env::var(variable).ok().filter(|k| !k.is_empty()).with_context(|| format!("api_key_env: the environment variable {variable} is not set"))?),
+        Some(variable) => Some(
+            std::env::var(variable)
+                .ok()
+                .filter(|k| !k.is_empty())
+                .with_context(|| {
+                    format!("api_key_env: the environment variable {variable} is not set")
+                })?,
+        ),
         None => None,
     };
     let sleep = sleep_way(c)?;
-    let kind = if c.hosted { hosted(c)? } else { self_hosted(c, sleep)? };
-    let pin = c.pinned.as_ref().map(|reason| Pin { until: None, reason: reason.clone(), by: "config".into() });
-    ensure!(pin.is_none() || !c.hosted, "it is hosted and cannot be pinned");
+    let kind = if c.hosted {
+        hosted(c)?
+    } else {
+        self_hosted(c, sleep)?
+    };
+    let pin = c.pinned.as_ref().map(|reason| Pin {
+        until: None,
+        reason: reason.clone(),
+        by: "config".into(),
+    });
+    ensure!(
+        pin.is_none() || !c.hosted,
+        "it is hosted and cannot be pinned"
+    );
     for eval in &c.evals {
-        model.evals.push(Eval { backend: id.clone(), name: eval.name.clone(), score: eval.score, date: eval.date });
+        model.evals.push(Eval {
+            backend: id.clone(),
+            name: eval.name.clone(),
+            score: eval.score,
+            date: eval.date,
+        });
     }
     model.backends.push(id.clone());
     out.fleet.backends.push(Arc::new(Backend {
@@ -102,14 +171,21 @@ fn add_backend(out: &mut Assembled, model: &mut Model, c: &config::Backend, now:
         model: model.id.clone(),
         kind,
         // Nobody has asked a hosted API yet; it is taken to be there until it says otherwise.
-        state: if c.hosted { State::Ready { since: now } } else { State::Unknown { since: now } },
+        state: if c.hosted {
+            State::Ready { since: now }
+        } else {
+            State::Unknown { since: now }
+        },
         weight: c.weight,
         pin,
         drained: None,
         live: Live::default(),
         sample: None,
         gpus: Arc::new([]),
-        ledger: Ledger { until: Some(now), ..Ledger::default() },
+        ledger: Ledger {
+            until: Some(now),
+            ..Ledger::default()
+        },
         wakes: VecDeque::new(),
         log: VecDeque::new(),
     }));
@@ -123,8 +199,21 @@ fn add_backend(out: &mut Assembled, model: &mut Model, c: &config::Backend, now:
         gpus: c.gpus.clone(),
         sleeps: matches!(sleep, SleepWay::Level1 | SleepWay::Level2),
     });
-    out.upstreams.push(Upstream { backend: id.clone(), url: url.clone(), model: c.upstream_model.clone(), key: key.clone().map(Key::new) });
-    out.reaches.push((id, Reach { url, launcher: c.launcher.clone(), sleep, key }));
+    out.upstreams.push(Upstream {
+        backend: id.clone(),
+        url: url.clone(),
+        model: c.upstream_model.clone(),
+        key: key.clone().map(Key::new),
+    });
+    out.reaches.push((
+        id,
+        Reach {
+            url,
+            launcher: c.launcher.clone(),
+            sleep,
+            key,
+        },
+    ));
     Ok(())
 }
 
@@ -135,31 +224,60 @@ fn sleep_way(c: &config::Backend) -> Result<SleepWay> {
         config::Sleep::Level2 => SleepWay::Level2,
         config::Sleep::Release => SleepWay::Release,
     };
-    ensure!(way != SleepWay::Release || c.launcher.is_some(), "sleep = \"release\" needs a launcher that starts and stops the engine");
-    ensure!(way == SleepWay::Never || !c.hosted, "it is hosted and cannot sleep; remove `sleep`");
+    ensure!(
+        way != SleepWay::Release || c.launcher.is_some(),
+        "sleep = \"release\" needs a launcher that starts and stops the engine"
+    );
+    ensure!(
+        way == SleepWay::Never || !c.hosted,
+        "it is hosted and cannot sleep; remove `sleep`"
+    );
     Ok(way)
 }
 
 fn hosted(c: &config::Backend) -> Result<Kind> {
-    ensure!(c.rate.is_none(), "it is hosted: it has a price by the token, not a rate by the hour");
+    ensure!(
+        c.rate.is_none(),
+        "it is hosted: it has a price by the token, not a rate by the hour"
+    );
     let price = match &c.price {
         Some(p) => {
             let input = money(&p.input).context("price.input")?;
-            let cached = p.cached.as_ref().map(money).transpose().context("price.cached")?.unwrap_or(input);
-            Some(Price { input, cached, output: money(&p.output).context("price.output")? })
+            let cached = p
+                .cached
+                .as_ref()
+                .map(money)
+                .transpose()
+                .context("price.cached")?
+                .unwrap_or(input);
+            Some(Price {
+                input,
+                cached,
+                output: money(&p.output).context("price.output")?,
+            })
         }
         None => None,
     };
-    Ok(Kind::Hosted(Hosted { provider: c.provider.clone().unwrap_or_else(|| "hosted".into()), price }))
+    Ok(Kind::Hosted(Hosted {
+        provider: c.provider.clone().unwrap_or_else(|| "hosted".into()),
+        price,
+    }))
 }
 
 fn self_hosted(c: &config::Backend, sleep: SleepWay) -> Result<Kind> {
-    ensure!(c.price.is_none(), "it is self-hosted: it has a rate by the hour, not a price by the token; or set hosted = true");
+    ensure!(
+        c.price.is_none(),
+        "it is self-hosted: it has a rate by the hour, not a price by the token; or set hosted = true"
+    );
     let mut expected = Vec::new();
     for e in &c.expected {
         let Some(stage) = Stage::ALL.into_iter().find(|s| s.word() == e.stage) else {
             let words: Vec<_> = Stage::ALL.iter().map(|s| s.word()).collect();
-            bail!("`{}` is no stage of a wake; they are {}", e.stage, words.join(", "));
+            bail!(
+                "`{}` is no stage of a wake; they are {}",
+                e.stage,
+                words.join(", ")
+            );
         };
         expected.push((stage, e.takes));
     }

@@ -22,9 +22,17 @@ const FAREWELL: Duration = Duration::from_secs(3);
 /// Runs what the command line asks for until it ends.
 pub(super) fn run(args: Args) -> Result<()> {
     write_diagnostics(&args)?;
-    let theme = tui::theme::choose(args.theme.as_deref(), std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty()), args.ascii || !speaks_utf8())?;
+    let theme = tui::theme::choose(
+        args.theme.as_deref(),
+        std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty()),
+        args.ascii || !speaks_utf8(),
+    )?;
     // Two workers: the gateway's streams and the console's frames do not wait for each other.
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().context("no threads to run on")?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("no threads to run on")?;
     let result = runtime.block_on(live(args, theme));
     runtime.shutdown_timeout(FAREWELL);
     result
@@ -48,12 +56,29 @@ async fn live(args: Args, theme: tui::theme::Theme) -> Result<()> {
     let listener = bind(wanted, args.config.is_none()).await?;
     let address = listener.local_addr()?;
 
-    let Assembled { mut fleet, targets, upstreams, reaches } = assemble(&config, speed, clock.now())?;
+    let Assembled {
+        mut fleet,
+        targets,
+        upstreams,
+        reaches,
+    } = assemble(&config, speed, clock.now())?;
     fleet.gateway = Some(format!("http://{address}/v1"));
     let http = web::client().map_err(anyhow::Error::msg)?;
-    let hub = hub::start(fleet, Actuator::new(reaches.into_iter().collect(), http.clone()), clock, shutdown.clone());
+    let hub = hub::start(
+        fleet,
+        Actuator::new(reaches.into_iter().collect(), http.clone()),
+        clock,
+        shutdown.clone(),
+    );
     for target in targets {
-        tasks.spawn(source::watch(target, http.clone(), EVERY, hub.observations.clone(), clock, shutdown.clone()));
+        tasks.spawn(source::watch(
+            target,
+            http.clone(),
+            EVERY,
+            hub.observations.clone(),
+            clock,
+            shutdown.clone(),
+        ));
     }
     let door = gateway::Door {
         upstreams,
@@ -64,15 +89,32 @@ async fn live(args: Args, theme: tui::theme::Theme) -> Result<()> {
     };
     tasks.spawn(gateway::run(listener, door, shutdown.clone()));
     if args.config.is_none() {
-        tasks.spawn(sim::traffic::run(address, sim::traffic::demo_mixes(), args.seed, clock, shutdown.clone()));
+        tasks.spawn(sim::traffic::run(
+            address,
+            sim::traffic::demo_mixes(),
+            args.seed,
+            clock,
+            shutdown.clone(),
+        ));
     }
     let ended = if args.headless {
         println!("gateway on http://{address}/v1");
         until_interrupted().await
     } else {
-        let operator = args.operator.or_else(|| std::env::var("USER").ok()).filter(|name| !name.is_empty()).unwrap_or_else(|| "operator".into());
-        let options = tui::run::Options { theme, operator, read_only: args.read_only, mouse: !args.no_mouse };
-        tui::run::run(hub.handle.clone(), options, shutdown.clone()).await.map_err(Into::into)
+        let operator = args
+            .operator
+            .or_else(|| std::env::var("USER").ok())
+            .filter(|name| !name.is_empty())
+            .unwrap_or_else(|| "operator".into());
+        let options = tui::run::Options {
+            theme,
+            operator,
+            read_only: args.read_only,
+            mouse: !args.no_mouse,
+        };
+        tui::run::run(hub.handle.clone(), options, shutdown.clone())
+            .await
+            .map_err(Into::into)
     };
     shutdown.cancel();
     tasks.close();
@@ -82,14 +124,23 @@ async fn live(args: Args, theme: tui::theme::Theme) -> Result<()> {
     ended
 }
 
-async fn start_demo(args: &Args, clock: Clock, tasks: &TaskTracker, shutdown: &CancellationToken) -> Result<config::Config> {
+async fn start_demo(
+    args: &Args,
+    clock: Clock,
+    tasks: &TaskTracker,
+    shutdown: &CancellationToken,
+) -> Result<config::Config> {
     let mut addresses = Vec::new();
     for spec in sim::hosted::demo(args.seed) {
-        let listener = TcpListener::bind(("127.0.0.1", 0)).await.context("no loopback port for a simulated hosted API")?;
+        let listener = TcpListener::bind(("127.0.0.1", 0))
+            .await
+            .context("no loopback port for a simulated hosted API")?;
         addresses.push((spec.name.clone(), listener.local_addr()?));
         tasks.spawn(sim::hosted::run(listener, spec, clock, shutdown.clone()));
     }
-    let demo = sim::demo::start(args.seed, clock, &addresses, shutdown.clone()).await.context("the demo fleet could not start")?;
+    let demo = sim::demo::start(args.seed, clock, &addresses, shutdown.clone())
+        .await
+        .context("the demo fleet could not start")?;
     Ok(demo.config)
 }
 
@@ -97,15 +148,22 @@ async fn start_demo(args: &Args, clock: Clock, tasks: &TaskTracker, shutdown: &C
 async fn bind(wanted: std::net::SocketAddr, demo: bool) -> Result<TcpListener> {
     match TcpListener::bind(wanted).await {
         Err(error) if demo && error.kind() == std::io::ErrorKind::AddrInUse => {
-            TcpListener::bind((wanted.ip(), 0)).await.with_context(|| format!("no free port on {}", wanted.ip()))
+            TcpListener::bind((wanted.ip(), 0))
+                .await
+                .with_context(|| format!("no free port on {}", wanted.ip()))
         }
-        result => result.with_context(|| format!("cannot listen on {wanted}; choose another address with --listen")),
+        result => result.with_context(|| {
+            format!("cannot listen on {wanted}; choose another address with --listen")
+        }),
     }
 }
 
 async fn until_interrupted() -> Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
-    let (mut term, mut hup) = (signal(SignalKind::terminate())?, signal(SignalKind::hangup())?);
+    let (mut term, mut hup) = (
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::hangup())?,
+    );
     tokio::select! {
         _ = tokio::signal::ctrl_c() => {}
         _ = term.recv() => {}
@@ -117,15 +175,21 @@ async fn until_interrupted() -> Result<()> {
 /// Diagnostics go to a file or nowhere.
 fn write_diagnostics(args: &Args) -> Result<()> {
     if let Some(path) = &args.log {
-        let file = std::fs::File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
-        tracing_subscriber::fmt().with_writer(std::sync::Mutex::new(file)).with_ansi(false).init();
+        let file = std::fs::File::create(path)
+            .with_context(|| format!("cannot write {}", path.display()))?;
+        tracing_subscriber::fmt()
+            .with_writer(std::sync::Mutex::new(file))
+            .with_ansi(false)
+            .init();
     }
     Ok(())
 }
 
 /// Whether the locale says that the terminal draws UTF-8; a locale that says nothing is taken to.
 fn speaks_utf8() -> bool {
-    let locale = ["LC_ALL", "LC_CTYPE", "LANG"].iter().find_map(|name| std::env::var(name).ok().filter(|v| !v.is_empty()));
+    let locale = ["LC_ALL", "LC_CTYPE", "LANG"]
+        .iter()
+        .find_map(|name| std::env::var(name).ok().filter(|v| !v.is_empty()));
     locale.is_none_or(|l| {
         let l = l.to_ascii_lowercase();
         l.contains("utf-8") || l.contains("utf8")

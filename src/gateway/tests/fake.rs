@@ -187,6 +187,7 @@ pub(super) fn fleet(cold: ColdPolicy, data_path: DataPath, backends: Vec<Backend
         audit: VecDeque::new(),
         findings: Vec::new(),
         history: Arc::default(),
+        undo: std::collections::VecDeque::new(),
         dropped: 0,
     }
 }

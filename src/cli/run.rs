@@ -1,10 +1,14 @@
 //! Starts a fleet, its gateway and its console, and ends them in order.
 
+use std::io::Write as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use chrono::Utc;
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -12,6 +16,7 @@ use super::Args;
 use super::assemble::{Assembled, assemble};
 use crate::actuator::Actuator;
 use crate::clock::Clock;
+use crate::fleet::{AuditEntry, Fleet};
 use crate::{config, gateway, hub, sim, source, tui, web};
 
 /// Readings of each backend are this far apart on the wall.
@@ -99,7 +104,7 @@ async fn live(args: Args, theme: tui::theme::Theme) -> Result<()> {
     }
     let ended = if args.headless {
         println!("gateway on http://{address}/v1");
-        until_interrupted().await
+        tell_until_interrupted(hub.handle.snapshots.clone()).await
     } else {
         let operator = args
             .operator
@@ -158,18 +163,41 @@ async fn bind(wanted: std::net::SocketAddr, demo: bool) -> Result<TcpListener> {
     }
 }
 
-async fn until_interrupted() -> Result<()> {
-    use tokio::signal::unix::{SignalKind, signal};
+/// Prints what happens as plain lines until a signal comes.
+async fn tell_until_interrupted(mut snapshots: watch::Receiver<Arc<Fleet>>) -> Result<()> {
     let (mut term, mut hup) = (
         signal(SignalKind::terminate())?,
         signal(SignalKind::hangup())?,
     );
-    tokio::select! {
-        _ = tokio::signal::ctrl_c() => {}
-        _ = term.recv() => {}
-        _ = hup.recv() => {}
+    let mut told: Option<Arc<AuditEntry>> = None;
+    loop {
+        tokio::select! {
+            _ = tokio::signal::ctrl_c() => return Ok(()),
+            _ = term.recv() => return Ok(()),
+            _ = hup.recv() => return Ok(()),
+            changed = snapshots.changed() => if changed.is_err() { return Ok(()) },
+        }
+        let fleet = snapshots.borrow_and_update().clone();
+        let fresh: Vec<_> = fleet
+            .audit
+            .iter()
+            .rev()
+            .take_while(|e| told.as_ref().is_none_or(|t| !Arc::ptr_eq(e, t)))
+            .collect();
+        let mut out = std::io::stdout().lock();
+        for entry in fresh.into_iter().rev() {
+            writeln!(
+                out,
+                "{}  {}  {}  {}: {}",
+                entry.at.format("%H:%M:%S"),
+                entry.by.name(),
+                entry.verb,
+                entry.target,
+                entry.result
+            )?;
+        }
+        told = fleet.audit.back().cloned();
     }
-    Ok(())
 }
 
 /// Diagnostics go to a file or nowhere.

@@ -1,10 +1,155 @@
-//! How the console's state changes.
+//! How the console's state changes: one event in, effects out, nothing awaited.
 
-use super::app::App;
+mod confirm;
+mod mouse;
+mod normal;
+pub mod palette;
+mod pin;
+mod routing;
+
+use super::app::{App, Link, Mode, Toast};
 use super::event::{Effect, Event};
+use super::view::fleet::order::visible_order;
+use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
+
+/// Toasts on the screen at once; the oldest leaves.
+const TOASTS: usize = 4;
 
 /// Takes in one event and says what is to be done.
 pub fn update(app: &mut App, event: Event) -> Vec<Effect> {
-    let _ = (app, event);
+    match event {
+        Event::Key(key) => press(app, key),
+        Event::Paste(text) => {
+            type_in(
+                app,
+                &text.chars().filter(|c| !c.is_control()).collect::<String>(),
+            );
+            Vec::new()
+        }
+        Event::Mouse(mouse) => mouse::update(app, mouse),
+        Event::Resize(columns, rows) => {
+            app.size = (columns, rows);
+            Vec::new()
+        }
+        Event::Snapshot(fleet) => {
+            let before = std::mem::replace(&mut app.fleet, fleet);
+            app.link = Link::Live;
+            follow(app, &before);
+            Vec::new()
+        }
+        Event::Answer(Ok(receipt)) => {
+            let undo = if receipt.undoable {
+                " (z undoes it)"
+            } else {
+                ""
+            };
+            toast(app, format!("{}{undo}", receipt.said), false)
+        }
+        Event::Answer(Err(refusal)) => toast(app, refusal.to_string(), true),
+        Event::Quiet(seconds) => {
+            app.link = Link::Stale(seconds);
+            Vec::new()
+        }
+        Event::Closed(reason) => {
+            app.link = Link::Lost(reason);
+            Vec::new()
+        }
+        Event::Expired(id) => {
+            app.toasts.retain(|t| t.id != id);
+            Vec::new()
+        }
+    }
+}
+
+/// A key goes to whatever has the keyboard.
+fn press(app: &mut App, key: KeyEvent) -> Vec<Effect> {
+    let control = key.modifiers.contains(KeyModifiers::CONTROL);
+    if control && key.code == KeyCode::Char('c') {
+        return vec![Effect::Quit];
+    }
+    if control && key.code == KeyCode::Char('z') {
+        return vec![Effect::Suspend];
+    }
+    match app.mode {
+        Mode::Normal => normal::press(app, key),
+        Mode::Filter => filter(app, key),
+        Mode::Palette { .. } => palette::press(app, key),
+        Mode::Confirm { .. } => confirm::press(app, key),
+        Mode::Pin { .. } => pin::press(app, key),
+        Mode::Help => {
+            app.mode = Mode::Normal;
+            Vec::new()
+        }
+    }
+}
+
+fn filter(app: &mut App, key: KeyEvent) -> Vec<Effect> {
+    match key.code {
+        KeyCode::Enter => app.mode = Mode::Normal,
+        KeyCode::Esc => {
+            app.filter.clear();
+            app.mode = Mode::Normal;
+        }
+        KeyCode::Backspace => {
+            app.filter.pop();
+        }
+        KeyCode::Char(c) => app.filter.push(c),
+        KeyCode::Up | KeyCode::Down => return normal::press(app, key),
+        _ => {}
+    }
+    keep_selection_visible(app);
     Vec::new()
+}
+
+/// Text goes into the field that has the keyboard.
+fn type_in(app: &mut App, text: &str) {
+    match &mut app.mode {
+        Mode::Filter => app.filter.push_str(text),
+        Mode::Palette { input, chosen } => {
+            input.push_str(text);
+            *chosen = 0;
+        }
+        Mode::Pin { .. } => pin::type_in(app, text),
+        Mode::Normal | Mode::Confirm { .. } | Mode::Help => {}
+    }
+}
+
+/// Shows a short message for a while.
+fn toast(app: &mut App, text: String, bad: bool) -> Vec<Effect> {
+    let id = app.toasts.last().map_or(1, |t| t.id + 1);
+    app.toasts.push(Toast { text, bad, id });
+    if app.toasts.len() > TOASTS {
+        app.toasts.remove(0);
+    }
+    vec![Effect::Expire(id)]
+}
+
+/// The selection stays on its backend; where that is gone, on the one that took its place.
+fn follow(app: &mut App, before: &crate::fleet::Fleet) {
+    let gone = |id: &crate::fleet::BackendId| app.fleet.backend(id).is_none();
+    match &app.selected {
+        Some(id) if gone(id) => {
+            let at = before
+                .backends
+                .iter()
+                .position(|b| b.id == *id)
+                .unwrap_or(0);
+            let last = app.fleet.backends.len().saturating_sub(1);
+            app.selected = app.fleet.backends.get(at.min(last)).map(|b| b.id.clone());
+            app.draft = None;
+        }
+        Some(_) => {}
+        None => app.selected = app.fleet.backends.first().map(|b| b.id.clone()),
+    }
+    let fleet = app.fleet.clone();
+    app.marks.retain(|id| fleet.backend(id).is_some());
+}
+
+fn keep_selection_visible(app: &mut App) {
+    let order = visible_order(app);
+    if !app.selected.as_ref().is_some_and(|id| order.contains(id))
+        && let Some(first) = order.into_iter().next()
+    {
+        app.selected = Some(first);
+    }
 }

@@ -137,3 +137,39 @@ fn verb(word: &str) -> Role {
         _ => Role::Text,
     }
 }
+
+/// What happened last, for the Fleet screen while nothing wakes.
+pub(super) fn render_newest(app: &App, area: Rect, buf: &mut Buffer) {
+    let theme = &app.theme;
+    let title = Line::from(Span::styled("Lately", theme.of(Role::Accent)));
+    let inner = panel::render(theme, area, &title, &Line::default(), buf);
+    if app.fleet.audit.is_empty() && !inner.is_empty() {
+        let said = panel::cut(theme, "nothing has happened yet", inner.width);
+        buf.set_string(inner.x, inner.y, said, theme.of(Role::Dim));
+    }
+    for (i, entry) in app
+        .fleet
+        .audit
+        .iter()
+        .rev()
+        .take(usize::from(inner.height))
+        .enumerate()
+    {
+        let y = inner.y + i as u16;
+        let verb = if entry.bad {
+            Role::Critical
+        } else {
+            Role::Text
+        };
+        let line = Line::from(vec![
+            Span::styled(
+                entry.at.format("%H:%M:%S  ").to_string(),
+                theme.of(Role::Dim),
+            ),
+            Span::styled(format!("{:<9}", entry.verb), theme.of(verb)),
+            Span::styled(format!("{}  ", entry.target), theme.of(Role::Text)),
+            Span::styled(entry.result.clone(), theme.of(Role::Dim)),
+        ]);
+        buf.set_line(inner.x, y, &line, inner.width);
+    }
+}

@@ -1,0 +1,60 @@
+//! The keys that do something here.
+
+use ratatui::buffer::Buffer;
+use ratatui::layout::Rect;
+
+use crate::tui::app::{App, Mode};
+use crate::tui::keymap::{Group, KEYMAP};
+use crate::tui::theme::Role;
+
+pub(super) fn render(app: &App, area: Rect, buf: &mut Buffer) {
+    if area.is_empty() {
+        return;
+    }
+    let theme = &app.theme;
+    if app.mode == Mode::Filter {
+        let line = format!("/{}", app.filter);
+        buf.set_stringn(
+            area.x + 1,
+            area.y,
+            &line,
+            usize::from(area.width.saturating_sub(2)),
+            theme.of(Role::Accent),
+        );
+        let hint = "  enter keeps  esc clears";
+        let x = area.x + 2 + line.chars().count() as u16;
+        buf.set_string(
+            x.saturating_sub(1),
+            area.y,
+            theme.glyphs.edge,
+            theme.of(Role::Accent),
+        );
+        buf.set_stringn(
+            x,
+            area.y,
+            hint,
+            usize::from(area.right().saturating_sub(x)),
+            theme.of(Role::Dim),
+        );
+        return;
+    }
+    let mut x = area.x + 1;
+    let bindings = KEYMAP
+        .iter()
+        .filter(|b| b.footer.contains(&app.screen) && !(app.read_only && b.group == Group::Act));
+    for binding in bindings {
+        let key = binding.keys.first().copied().unwrap_or_default();
+        let width = (key.len() + 1 + binding.word.len()) as u16;
+        if x + width > area.right() {
+            break;
+        }
+        buf.set_string(x, area.y, key, theme.of(Role::Accent));
+        buf.set_string(
+            x + key.len() as u16 + 1,
+            area.y,
+            binding.word,
+            theme.of(Role::Dim),
+        );
+        x += width + 2;
+    }
+}

@@ -14,6 +14,7 @@ use clap::Parser;
 /// Without a config it opens the demo: simulated engines that speak vLLM's protocol over loopback HTTP,
 /// synthetic traffic, and time that runs faster than the wall's (the header shows by how much).
 #[derive(Debug, Parser)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 #[command(version, about, max_term_width = 100)]
 pub struct Args {
     /// The fleet to look at; without it, the demo

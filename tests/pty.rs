@@ -1,5 +1,11 @@
 //! The real program in a real pseudo-terminal: it paints, wakes a backend, and leaves the terminal as it was.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on has failed"
+)]
+
 mod support;
 
 use support::Terminal;

@@ -52,6 +52,7 @@ impl Fleet {
         self.findings = findings;
     }
 
+    #[expect(clippy::too_many_lines, reason = "one arm a state, in one place")]
     fn look_at(&self, b: &Backend) -> Option<Finding> {
         let finding = |severity, what: String, keys: &[(char, &str)]| {
             let keys = keys

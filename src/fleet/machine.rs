@@ -27,29 +27,49 @@ const IDLE_READS: u8 = 2;
 #[derive(Clone, Debug, PartialEq)]
 pub enum Input {
     /// Somebody wants it warm.
-    Wake { by: String },
+    Wake {
+        /// Who.
+        by: String,
+    },
     /// Somebody wants it out of traffic and asleep.
-    Drain { by: String },
+    Drain {
+        /// Who.
+        by: String,
+    },
     /// Somebody wants a drain that still waits to be called off.
     Undrain,
     /// It answers and does not sleep.
     Healthy,
     /// It does not answer. `absent`: and is known not to run.
-    Silent { absent: bool, reason: String },
+    Silent {
+        /// It is known not to run.
+        absent: bool,
+        /// Why, in plain words.
+        reason: String,
+    },
     /// It says that it sleeps.
     Sleeps,
     /// Its log moved on.
     Mark(StageMark),
     /// A reading while draining: nothing runs or waits, or something does.
-    Load { idle: bool },
+    Load {
+        /// Nothing runs or waits.
+        idle: bool,
+    },
     /// Its process ended.
-    Exited { reason: String },
+    Exited {
+        /// Why, in plain words.
+        reason: String,
+    },
     /// An action was carried out, or was not.
     Started(Result<(), String>),
     /// See `Started`.
     Stopped(Result<(), String>),
     /// Hosted: wait until then.
-    Limited { until: DateTime<Utc> },
+    Limited {
+        /// Until when.
+        until: DateTime<Utc>,
+    },
     /// Time passes.
     Tick,
 }
@@ -91,6 +111,10 @@ impl Outcome {
 }
 
 /// Moves `backend` on by one input. The caller has accrued its cost up to `now` before.
+#[expect(
+    clippy::too_many_lines,
+    reason = "every transition in one exhaustive match"
+)]
 pub fn step(backend: &mut Backend, input: Input, now: DateTime<Utc>) -> Outcome {
     if backend.is_hosted() {
         return step_hosted(backend, input, now);

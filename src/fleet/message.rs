@@ -14,69 +14,126 @@ use super::wake::Stage;
 pub enum Observation {
     /// An engine's metrics page.
     Engine {
+        /// Which one.
         backend: BackendId,
+
+        /// What the page says.
         sample: Box<EngineSample>,
+
+        /// When, in fleet time.
         at: DateTime<Utc>,
     },
     /// An engine's or a hosted API's address did not answer, or answered nonsense.
     Unreachable {
+        /// Which one.
         backend: BackendId,
+
+        /// Why, in plain words.
         reason: String,
+
+        /// When, in fleet time.
         at: DateTime<Utc>,
     },
     /// The engine answered its health check (and does not sleep), or refused it.
     Health {
+        /// Which one.
         backend: BackendId,
+
+        /// Whether it does.
         ok: bool,
+
+        /// When, in fleet time.
         at: DateTime<Utc>,
     },
     /// The engine said whether it sleeps.
     Sleeping {
+        /// Which one.
         backend: BackendId,
+
+        /// Whether it does.
         asleep: bool,
+
+        /// When, in fleet time.
         at: DateTime<Utc>,
     },
     /// The GPUs that a backend holds.
     Gpus {
+        /// Which one.
         backend: BackendId,
+
+        /// What they say.
         gpus: Vec<Gpu>,
+
+        /// When, in fleet time.
         at: DateTime<Utc>,
     },
     /// A line of the engine's log, and what it says of the wake.
     Log {
+        /// Which one.
         backend: BackendId,
+
+        /// The line.
         line: LogLine,
+
+        /// What it says of the wake.
         stage: Option<StageMark>,
     },
     /// The engine's process ended by itself. `reason` is in plain words.
     Exited {
+        /// Which one.
         backend: BackendId,
+
+        /// Its exit status, where it left one.
         status: Option<i32>,
+
+        /// Why, in plain words.
         reason: String,
+
+        /// When, in fleet time.
         at: DateTime<Utc>,
     },
     /// An action was carried out, or could not be.
     Performed {
+        /// Which one.
         action: Action,
+
+        /// Or why not, in plain words.
         result: Result<(), String>,
+
+        /// When, in fleet time.
         at: DateTime<Utc>,
     },
     /// The gateway finished a request.
     Request(Box<RequestRecord>),
     /// What the gateway has under way now: requests in flight by backend, held by model.
     Gateway {
+        /// Requests in flight.
         in_flight: Vec<(BackendId, u32)>,
+
+        /// Requests held.
         held: Vec<(ModelId, u32)>,
+
+        /// When, in fleet time.
         at: DateTime<Utc>,
     },
     /// A hosted backend answered 429; it may be asked again at `until`.
     Limited {
+        /// Which one.
         backend: BackendId,
+
+        /// Until when.
         until: DateTime<Utc>,
+
+        /// When, in fleet time.
         at: DateTime<Utc>,
     },
     /// A queue was full and this many readings were dropped.
-    Dropped { what: &'static str, count: u64 },
+    Dropped {
+        /// Of what.
+        what: &'static str,
+        /// How many.
+        count: u64,
+    },
 }
 
 /// What a log line says of a wake.
@@ -93,28 +150,54 @@ pub struct StageMark {
 #[serde(tag = "command", rename_all = "kebab-case")]
 pub enum Command {
     /// Bring it to warm.
-    Wake { backend: BackendId },
+    Wake {
+        /// Which one.
+        backend: BackendId,
+    },
     /// Finish what runs, then sleep; a request may wake it again.
-    Sleep { backend: BackendId },
+    Sleep {
+        /// Which one.
+        backend: BackendId,
+    },
     /// Take it out of service: finish what runs, then sleep, and stay out until `Undrain`.
-    Drain { backend: BackendId },
+    Drain {
+        /// Which one.
+        backend: BackendId,
+    },
     /// Put it back in service.
-    Undrain { backend: BackendId },
+    Undrain {
+        /// Which one.
+        backend: BackendId,
+    },
     /// Keep it warm.
     Pin {
+        /// Which one.
         backend: BackendId,
+
+        /// Until when.
         until: Option<DateTime<Utc>>,
+
+        /// Why, in plain words.
         reason: String,
     },
     /// Lift a pin.
-    Unpin { backend: BackendId },
+    Unpin {
+        /// Which one.
+        backend: BackendId,
+    },
     /// Set the weights of a model's backends; those not named keep theirs.
     Weights {
+        /// Which model.
         model: ModelId,
+
+        /// The weights, relative to each other.
         weights: Vec<(BackendId, u32)>,
     },
     /// Swap the shares of the hosted and the self-hosted side of a model.
-    Flip { model: ModelId },
+    Flip {
+        /// Which model.
+        model: ModelId,
+    },
     /// Restore what stood before the newest command that can be undone.
     Undo,
 }
@@ -146,9 +229,15 @@ impl Actor {
 #[serde(tag = "action", rename_all = "kebab-case")]
 pub enum Action {
     /// Start or wake the engine.
-    Start { backend: BackendId },
+    Start {
+        /// Which one.
+        backend: BackendId,
+    },
     /// Put the engine to sleep, or stop it and release its machine: whichever the backend does.
-    Stop { backend: BackendId },
+    Stop {
+        /// Which one.
+        backend: BackendId,
+    },
 }
 
 impl Action {

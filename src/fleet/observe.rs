@@ -19,6 +19,7 @@ const TOKENS_OVER: TimeDelta = TimeDelta::seconds(30);
 
 impl Fleet {
     /// Applies what was read and gives back what is to be performed.
+    #[expect(clippy::too_many_lines, reason = "one arm an observation")]
     pub fn observe(&mut self, observation: Observation) -> Vec<Action> {
         match observation {
             Observation::Engine {

@@ -67,6 +67,7 @@ impl Fleet {
         self.check(command).err()
     }
 
+    #[expect(clippy::too_many_lines, reason = "one arm a command, in one place")]
     fn carry_out(
         &mut self,
         command: &Command,
@@ -184,6 +185,10 @@ impl Fleet {
     }
 
     /// Every rule that refuses a command, in one place.
+    #[expect(
+        clippy::too_many_lines,
+        reason = "every rule that refuses, in one place"
+    )]
     fn check(&self, command: &Command) -> Result<(), Refusal> {
         let refuse = |what: String, hint: &str| {
             Err(Refusal {

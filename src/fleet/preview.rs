@@ -152,6 +152,10 @@ fn models_of(fleet: &Fleet, command: &Command) -> Vec<ModelId> {
     models
 }
 
+#[expect(
+    clippy::too_many_lines,
+    reason = "every sentence about one backend, in the order in which they are read"
+)]
 fn tell_backend(preview: &mut Preview, fleet: &Fleet, before: &Backend, then: &Backend) {
     let running = before.live.in_flight.max(before.live.running.unwrap_or(0));
     let stops = before.takes_traffic() && !then.takes_traffic();

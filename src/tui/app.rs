@@ -108,19 +108,38 @@ pub enum Mode {
     /// The filter line.
     Filter,
     /// The command palette, with what is typed and the chosen completion.
-    Palette { input: String, chosen: usize },
+    Palette {
+        /// What is typed so far.
+        input: String,
+        /// Which completion.
+        chosen: usize,
+    },
     /// A command with its preview, waiting for Enter. `apply` is true when the Apply button has the focus; it starts on Cancel.
     Confirm {
+        /// What will be sent.
         commands: Vec<Command>,
+
+        /// What each will do.
         previews: Vec<Preview>,
+
+        /// The Apply button has the focus.
         apply: bool,
     },
     /// How long and why to pin.
     Pin {
+        /// Which ones.
         backends: Vec<BackendId>,
+
+        /// For how long, as typed.
         duration: String,
+
+        /// Why, in plain words.
         reason: String,
+
+        /// Which field has the focus.
         field: PinField,
+
+        /// What is wrong with it.
         error: Option<String>,
     },
     /// The keys.

@@ -144,13 +144,13 @@ impl Console {
         let now = Instant::now();
         match &event {
             Event::Key(_) | Event::Mouse(_) | Event::Paste(_) | Event::Resize(..) => {
-                self.frames.demand(now)
+                self.frames.demand(now);
             }
             Event::Snapshot(next) => self
                 .frames
                 .request_lazily(now, patience(&self.app.fleet, next)),
             Event::Answer(_) | Event::Quiet(_) | Event::Closed(_) | Event::Expired(_) => {
-                self.frames.request(now)
+                self.frames.request(now);
             }
         }
         for effect in update(&mut self.app, event) {

@@ -10,7 +10,7 @@ use portable_pty::{Child, CommandBuilder, MasterPty, PtySize, native_pty_system}
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The program in a pseudo-terminal.
-pub struct Terminal {
+pub(crate) struct Terminal {
     child: Box<dyn Child + Send + Sync>,
     writer: Box<dyn Write + Send>,
     // Kept open: closing it hangs the program up.
@@ -20,7 +20,7 @@ pub struct Terminal {
 }
 
 impl Terminal {
-    pub fn start(columns: u16, rows: u16, args: &[&str]) -> Self {
+    pub(crate) fn start(columns: u16, rows: u16, args: &[&str]) -> Self {
         let pair = native_pty_system()
             .openpty(PtySize {
                 rows,
@@ -56,11 +56,11 @@ impl Terminal {
         }
     }
 
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         self.screen.screen().contents()
     }
 
-    pub fn row(&self, name: &str) -> String {
+    pub(crate) fn row(&self, name: &str) -> String {
         self.text()
             .lines()
             .find(|line| line.contains(name) && !line.contains('/'))
@@ -68,17 +68,17 @@ impl Terminal {
             .to_owned()
     }
 
-    pub fn alternate_screen(&self) -> bool {
+    pub(crate) fn alternate_screen(&self) -> bool {
         self.screen.screen().alternate_screen()
     }
 
-    pub fn press(&mut self, keys: &str) {
+    pub(crate) fn press(&mut self, keys: &str) {
         self.writer.write_all(keys.as_bytes()).unwrap();
         self.writer.flush().unwrap();
     }
 
     /// Moves the selection down until the row of `name` carries its mark.
-    pub fn select(&mut self, name: &str) {
+    pub(crate) fn select(&mut self, name: &str) {
         self.press("g");
         for _ in 0..30 {
             if self.row(name).contains('▌') {
@@ -93,11 +93,11 @@ impl Terminal {
         panic!("{name} cannot be selected:\n{}", self.text());
     }
 
-    pub fn wait_for(&mut self, text: &str) {
+    pub(crate) fn wait_for(&mut self, text: &str) {
         self.wait_until(&format!("`{text}` shows"), |screen| screen.contains(text));
     }
 
-    pub fn wait_until(&mut self, what: &str, done: impl Fn(&str) -> bool) {
+    pub(crate) fn wait_until(&mut self, what: &str, done: impl Fn(&str) -> bool) {
         let deadline = Instant::now() + PATIENCE;
         while !done(&self.text()) {
             match self
@@ -117,13 +117,13 @@ impl Terminal {
         }
     }
 
-    pub fn signal(&mut self, signal: nix::sys::signal::Signal) {
+    pub(crate) fn signal(&mut self, signal: nix::sys::signal::Signal) {
         let pid = nix::unistd::Pid::from_raw(self.child.process_id().unwrap().cast_signed());
         nix::sys::signal::kill(pid, signal).unwrap();
     }
 
     /// Waits for the program to end, taking in all it still writes.
-    pub fn exit_code(&mut self) -> u32 {
+    pub(crate) fn exit_code(&mut self) -> u32 {
         let deadline = Instant::now() + PATIENCE;
         loop {
             match self.output.recv_timeout(Duration::from_millis(50)) {
@@ -142,7 +142,7 @@ impl Terminal {
         }
     }
 
-    pub fn assert_restored(&mut self) {
+    pub(crate) fn assert_restored(&mut self) {
         while let Ok(bytes) = self.output.try_recv() {
             self.screen.process(&bytes);
         }

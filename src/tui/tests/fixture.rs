@@ -19,7 +19,7 @@ use crate::fleet::{
 };
 
 /// The fleet time of every fixture.
-pub fn now() -> DateTime<Utc> {
+pub(in crate::tui) fn now() -> DateTime<Utc> {
     "2026-11-20T22:56:30Z".parse().unwrap()
 }
 
@@ -208,7 +208,7 @@ fn gpus(n: u32, util: f64) -> Arc<[Gpu]> {
 }
 
 /// The waking backend's state: in `load` at 61 %, 6:48 after it was asked for.
-pub fn waking() -> State {
+pub(in crate::tui) fn waking() -> State {
     let mut at = ago(408);
     let mut spans = Vec::new();
     for (stage, seconds) in [(Stage::Node, 108), (Stage::Image, 41), (Stage::Start, 27)] {
@@ -236,7 +236,8 @@ pub fn waking() -> State {
 }
 
 /// The fleet of the sketches: one of every state.
-pub fn fleet() -> Fleet {
+#[expect(clippy::too_many_lines, reason = "a whole fleet, written out")]
+pub(in crate::tui) fn fleet() -> Fleet {
     let mut ondemand = backend(
         "llama-3.3-70b",
         "a100-ondemand",
@@ -484,7 +485,7 @@ pub fn fleet() -> Fleet {
 }
 
 /// A fleet in which nothing has been configured.
-pub fn empty() -> Fleet {
+pub(in crate::tui) fn empty() -> Fleet {
     Fleet {
         models: vec![],
         backends: vec![],

@@ -9,7 +9,7 @@ use super::{fixture, picture};
 use crate::fleet::money::Meter;
 use crate::fleet::{Fleet, Kind};
 use crate::tui::app::App;
-use crate::tui::theme::{ASCII, Theme};
+use crate::tui::theme::ASCII;
 use crate::tui::view::{cost, routing};
 use crate::tui::widget::mix;
 

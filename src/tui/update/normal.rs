@@ -39,9 +39,8 @@ pub(super) fn act(app: &mut App, action: Action) -> Vec<Effect> {
         Action::Last => step(app, isize::MAX / 2),
         Action::Left if app.screen == Screen::Routing => return routing::change(app, -1),
         Action::Right if app.screen == Screen::Routing => return routing::change(app, 1),
-        Action::Left => show(app, neighbour(app.screen, -1)),
         Action::Right | Action::NextScreen => show(app, neighbour(app.screen, 1)),
-        Action::PreviousScreen => show(app, neighbour(app.screen, -1)),
+        Action::Left | Action::PreviousScreen => show(app, neighbour(app.screen, -1)),
         Action::Enter => match app.screen {
             Screen::Routing => return routing::apply(app),
             Screen::Fleet | Screen::Cost => show(app, Screen::Backend),

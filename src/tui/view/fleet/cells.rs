@@ -82,7 +82,7 @@ pub(super) fn render(app: &App, b: &Backend, column: Column, place: Rect, buf: &
             let value = b.ledger.per_million_output().filter(|v| *v > Usd::ZERO);
             match value {
                 Some(v) if v.as_f64() < 1000.0 => {
-                    right(&v.to_string(), theme.of(Role::Text), place, buf)
+                    right(&v.to_string(), theme.of(Role::Text), place, buf);
                 }
                 Some(v) => right(&text::count(v.as_f64()), theme.of(Role::Text), place, buf),
                 None => right(theme.glyphs.none, theme.of(Role::Faint), place, buf),
@@ -240,8 +240,8 @@ fn waiting(app: &App, b: &Backend, place: Rect, buf: &mut Buffer) {
 fn ttft(app: &App, b: &Backend, place: Rect, buf: &mut Buffer) {
     let theme = &app.theme;
     let value = match (b.live.ttft_p50, b.live.ttft_p95) {
-        (Some(p50), Some(p95)) => Some((both(theme, p50, p95), p50)),
-        (Some(p50), None) => Some((text::latency(p50), p50)),
+        (Some(p50), Some(p95)) if place.width >= 11 => Some((both(theme, p50, p95), p50)),
+        (Some(p50), _) => Some((text::latency(p50), p50)),
         (None, _) => None,
     };
     figure(app, b, value, place, buf);

@@ -38,19 +38,36 @@ const fn spec(column: Column, head: &'static str, width: u16, worth: u8, right: 
 }
 
 static COLUMNS: [Spec; 13] = [
-    spec(Column::Backend, "BACKEND", 17, 100, false),
+    spec(Column::Backend, "BACKEND", 15, 100, false),
     spec(Column::State, "STATE", 19, 99, false),
     spec(Column::Weight, "WEIGHT  NOW", 11, 90, true),
     spec(Column::Requests, "REQ/S", 5, 88, true),
     spec(Column::Running, "RUN", 4, 80, true),
     spec(Column::Waiting, "WAIT", 4, 79, true),
-    spec(Column::Ttft, "TTFT 50·95", 11, 70, true),
+    spec(Column::Ttft, "TTFT", 5, 85, true),
     spec(Column::Tokens, "TOK/S", 6, 60, true),
     spec(Column::Gpu, "GPU", 10, 65, true),
     spec(Column::Kv, "KV", 4, 62, true),
     spec(Column::Rate, "$/H", 6, 95, true),
     spec(Column::Realised, "$/M OUT", 7, 50, true),
     spec(Column::Pin, "PIN / IDLE", 16, 45, false),
+];
+
+/// How much a column can use beyond its least width: nothing below `least`, nothing above `most`.
+struct More {
+    least: u16,
+    most: u16,
+}
+
+/// Who gets what is left over, first come first served: both latencies, the weight's bar, then air.
+const WIDER: [(Column, More); 7] = [
+    (Column::Ttft, More { least: 6, most: 6 }),
+    (Column::Weight, More { least: 4, most: 8 }),
+    (Column::Backend, More { least: 1, most: 11 }),
+    (Column::Gpu, More { least: 2, most: 6 }),
+    (Column::State, More { least: 1, most: 4 }),
+    (Column::Weight, More { least: 1, most: 8 }),
+    (Column::Pin, More { least: 1, most: 8 }),
 ];
 
 /// The columns that fit: column, start, width.
@@ -67,23 +84,23 @@ fn fit(width: u16) -> Vec<(&'static Spec, u16, u16)> {
         let least = kept.iter().map(|s| s.worth).min().unwrap_or_default();
         kept.retain(|s| s.worth != least);
     }
-    // What is left over widens the columns that can use it, the weight's bar first.
+    // What is left over widens the columns that can use it, in this order.
     let mut spare = width.saturating_sub(needed(&kept));
+    let mut widths: Vec<u16> = kept.iter().map(|s| s.width).collect();
+    for (column, more) in WIDER {
+        if let Some(at) = kept.iter().position(|s| s.column == column)
+            && spare >= more.least
+        {
+            let more = more.most.min(spare);
+            widths[at] += more;
+            spare -= more;
+        }
+    }
     let mut out = Vec::new();
     let mut x = 2;
-    for s in kept {
-        let most = match s.column {
-            Column::Backend => 9,
-            Column::State => 5,
-            Column::Weight => 12,
-            Column::Gpu => 6,
-            _ => 2,
-        };
-        let more = spare.min(most);
-        spare -= more;
-        let width = (s.width + more).min(width.saturating_sub(x));
-        out.push((s, x, width));
-        x += s.width + more + GAP;
+    for (s, wide) in kept.into_iter().zip(widths) {
+        out.push((s, x, wide.min(width.saturating_sub(x))));
+        x += wide + GAP;
     }
     out
 }
@@ -176,14 +193,17 @@ pub(super) fn render(app: &App, area: Rect, buf: &mut Buffer) {
 fn heading(app: &App, columns: &[(&Spec, u16, u16)], area: Rect, buf: &mut Buffer) {
     let theme = &app.theme;
     for (s, x, width) in columns {
-        let sorted = if app.sort.column == s.column
-            && !(s.column == Column::Backend && !app.sort.descending)
-        {
+        let home = s.column == Column::Backend && grouped(app);
+        let sorted = if app.sort.column == s.column && !home {
             theme.glyphs.sorted[usize::from(!app.sort.descending)]
         } else {
             ""
         };
-        let head = s.head.replace('·', theme.glyphs.dot);
+        let head = if s.column == Column::Ttft && *width >= 11 {
+            format!("TTFT 50{}95", theme.glyphs.dot)
+        } else {
+            s.head.to_owned()
+        };
         // The sort mark takes a column of the gap, so that no heading moves.
         let style = if sorted.is_empty() {
             theme.of(Role::Dim)

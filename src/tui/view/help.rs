@@ -93,7 +93,11 @@ impl Entry {
                 buf.set_string(
                     place.x + KEYS.min(place.width),
                     place.y,
-                    panel::cut(theme, binding.help, room),
+                    if binding.help.len() <= usize::from(room) {
+                        binding.help
+                    } else {
+                        binding.word
+                    },
                     theme.of(Role::Text),
                 );
             }

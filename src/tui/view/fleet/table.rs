@@ -39,14 +39,14 @@ const fn spec(column: Column, head: &'static str, width: u16, worth: u8, right: 
 
 static COLUMNS: [Spec; 13] = [
     spec(Column::Backend, "BACKEND", 15, 100, false),
-    spec(Column::State, "STATE", 19, 99, false),
+    spec(Column::State, "STATE", 18, 99, false),
     spec(Column::Weight, "WEIGHT  NOW", 11, 90, true),
     spec(Column::Requests, "REQ/S", 5, 88, true),
     spec(Column::Running, "RUN", 4, 80, true),
     spec(Column::Waiting, "WAIT", 4, 79, true),
     spec(Column::Ttft, "TTFT", 5, 85, true),
     spec(Column::Tokens, "TOK/S", 6, 60, true),
-    spec(Column::Gpu, "GPU", 10, 65, true),
+    spec(Column::Gpu, "GPU", 9, 65, true),
     spec(Column::Kv, "KV", 4, 62, true),
     spec(Column::Rate, "$/H", 6, 95, true),
     spec(Column::Realised, "$/M OUT", 7, 50, true),

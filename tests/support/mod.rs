@@ -126,18 +126,17 @@ impl Terminal {
     pub(crate) fn exit_code(&mut self) -> u32 {
         let deadline = Instant::now() + PATIENCE;
         loop {
-            match self.output.recv_timeout(Duration::from_millis(50)) {
-                Ok(bytes) => self.screen.process(&bytes),
-                Err(_) => {
-                    if let Some(status) = self.child.try_wait().unwrap() {
-                        return status.exit_code();
-                    }
-                    assert!(
-                        Instant::now() < deadline,
-                        "the program still runs; the screen:\n{}",
-                        self.text()
-                    );
+            if let Ok(bytes) = self.output.recv_timeout(Duration::from_millis(50)) {
+                self.screen.process(&bytes);
+            } else {
+                if let Some(status) = self.child.try_wait().unwrap() {
+                    return status.exit_code();
                 }
+                assert!(
+                    Instant::now() < deadline,
+                    "the program still runs; the screen:\n{}",
+                    self.text()
+                );
             }
         }
     }

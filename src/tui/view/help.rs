@@ -81,7 +81,11 @@ impl Entry {
                 );
             }
             Self::Key(binding) => {
-                let keys = binding.keys.join(" ");
+                let mut keys = binding.keys.join(" ");
+                if keys.len() > usize::from(KEYS - 2) {
+                    // Half a key is none.
+                    keys = binding.keys.first().copied().unwrap_or_default().to_owned();
+                }
                 buf.set_stringn(
                     place.x + 1,
                     place.y,

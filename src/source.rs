@@ -1,6 +1,6 @@
 //! Everything that is read. Nothing here changes anything, and nothing here can wake an engine.
 //!
-//! One task a backend: [`watch`]. It asks only with GET, and only the paths named in [`engine`] and [`launcher`].
+//! One task a backend: [`watch`]. It asks only with GET, and only the paths named in `engine` and `launcher`.
 
 mod dcgm;
 mod engine;

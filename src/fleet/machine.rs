@@ -182,10 +182,6 @@ pub fn step(backend: &mut Backend, input: Input, now: DateTime<Utc>) -> Outcome 
             advance(wake, mark, now);
             Outcome::default()
         }
-        // ## waking => failed
-        (State::Waking(_), Input::Exited { reason } | Input::Started(Err(reason))) => {
-            fail(backend, reason, false, now)
-        }
         (State::Waking(wake), Input::Tick) => {
             let elapsed = now - wake.since;
             let Some((budget, cap)) = backend.kind_limits() else {
@@ -296,10 +292,9 @@ pub fn step(backend: &mut Backend, input: Input, now: DateTime<Utc>) -> Outcome 
             )
         }
 
-        // ## warm, draining => failed
-        (State::Warm { .. } | State::Draining(_), Input::Exited { reason }) => {
-            fail(backend, reason, false, now)
-        }
+        // ## waking, warm, draining => failed
+        (State::Waking(_) | State::Warm { .. } | State::Draining(_), Input::Exited { reason })
+        | (State::Waking(_), Input::Started(Err(reason))) => fail(backend, reason, false, now),
         (State::Warm { .. } | State::Draining(_), Input::Silent { absent, reason }) => {
             backend.live.misses = backend.live.misses.saturating_add(1);
             let stopping = matches!(&backend.state, State::Draining(drain) if drain.stopping);

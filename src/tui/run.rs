@@ -124,12 +124,12 @@ impl Console {
                 },
                 () = sleep_until(due), if due.is_some() => { self.draw()?; continue }
                 Some(event) = returns.recv() => event,
-                changed = snapshots.changed(), if !gone => match changed {
-                    Ok(()) => { self.heard = Instant::now(); Event::Snapshot(snapshots.borrow_and_update().clone()) }
-                    Err(_) => {
-                        gone = true;
-                        Event::Closed("nobody tells of this fleet any more; leave with q".into())
-                    }
+                changed = snapshots.changed(), if !gone => if changed.is_ok() {
+                    self.heard = Instant::now();
+                    Event::Snapshot(snapshots.borrow_and_update().clone())
+                } else {
+                    gone = true;
+                    Event::Closed("nobody tells of this fleet any more; leave with q".into())
                 },
                 _ = quiet.tick(), if !gone => {
                     let silence = self.heard.elapsed();

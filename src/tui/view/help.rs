@@ -81,11 +81,13 @@ impl Entry {
                 );
             }
             Self::Key(binding) => {
-                let mut keys = binding.keys.join(" ");
-                if keys.len() > usize::from(KEYS - 2) {
-                    // Half a key is none.
-                    keys = binding.keys.first().copied().unwrap_or_default().to_owned();
-                }
+                let all = binding.keys.join(" ");
+                // Half a key is none.
+                let keys = if all.len() <= usize::from(KEYS - 2) {
+                    all.as_str()
+                } else {
+                    binding.keys.first().copied().unwrap_or_default()
+                };
                 buf.set_stringn(
                     place.x + 1,
                     place.y,
@@ -97,7 +99,11 @@ impl Entry {
                 buf.set_string(
                     place.x + KEYS.min(place.width),
                     place.y,
-                    panel::cut(theme, binding.help, room),
+                    if binding.help.len() <= usize::from(room) {
+                        binding.help
+                    } else {
+                        binding.word
+                    },
                     theme.of(Role::Text),
                 );
             }

@@ -225,7 +225,7 @@ pub const KEYMAP: &[Binding] = &[
     ),
     bind(
         Action::Show(Routing),
-        &["3", "r"],
+        &["r", "3"],
         "routing",
         "the Routing screen of its model",
         Group::Move,

@@ -104,6 +104,7 @@ impl Console {
         let mut snapshots = self.handle.snapshots.clone();
         let mut inputs = EventStream::new();
         let mut quiet = tokio::time::interval(AGING);
+        let mut gone = false;
         let size = self.screen.size()?;
         update(&mut self.app, Event::Resize(size.width, size.height));
         self.frames.request(Instant::now());
@@ -123,11 +124,14 @@ impl Console {
                 },
                 () = sleep_until(due), if due.is_some() => { self.draw()?; continue }
                 Some(event) = returns.recv() => event,
-                changed = snapshots.changed() => match changed {
-                    Ok(()) => { self.heard = Instant::now(); Event::Snapshot(snapshots.borrow_and_update().clone()) }
-                    Err(_) => return Ok(()),
+                changed = snapshots.changed(), if !gone => if changed.is_ok() {
+                    self.heard = Instant::now();
+                    Event::Snapshot(snapshots.borrow_and_update().clone())
+                } else {
+                    gone = true;
+                    Event::Closed("nobody tells of this fleet any more; leave with q".into())
                 },
-                _ = quiet.tick() => {
+                _ = quiet.tick(), if !gone => {
                     let silence = self.heard.elapsed();
                     if silence < QUIET { continue }
                     Event::Quiet(silence.as_secs())
@@ -200,6 +204,11 @@ impl Console {
     }
 
     fn draw(&mut self) -> io::Result<()> {
+        if !terminal::is_ours() {
+            // A panic elsewhere gave it back; the end is on its way, and what was said stays readable.
+            self.frames.drawn(Instant::now());
+            return Ok(());
+        }
         queue!(self.screen.backend_mut(), BeginSynchronizedUpdate)?;
         self.screen.draw(|frame| view(&self.app, frame))?;
         queue!(self.screen.backend_mut(), EndSynchronizedUpdate)?;

@@ -86,6 +86,11 @@ pub fn give_back() {
     let _ = stdout().flush();
 }
 
+/// Whether the terminal is ours: nothing is drawn on a shell's.
+pub fn is_ours() -> bool {
+    TAKEN.load(Ordering::SeqCst)
+}
+
 /// A screen to draw on.
 ///
 /// # Errors

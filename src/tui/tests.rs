@@ -1,6 +1,8 @@
 //! Screens, drawn from a fixed fleet.
 
+mod console;
 mod fixture;
+mod keys;
 mod money;
 mod screens;
 

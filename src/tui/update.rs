@@ -35,6 +35,7 @@ pub fn update(app: &mut App, event: Event) -> Vec<Effect> {
             let before = std::mem::replace(&mut app.fleet, fleet);
             app.link = Link::Live;
             follow(app, &before);
+            confirm::follow(app);
             Vec::new()
         }
         Event::Answer(Ok(receipt)) => {
@@ -47,7 +48,9 @@ pub fn update(app: &mut App, event: Event) -> Vec<Effect> {
         }
         Event::Answer(Err(refusal)) => toast(app, refusal.to_string(), true),
         Event::Quiet(seconds) => {
-            app.link = Link::Stale(seconds);
+            if !matches!(app.link, Link::Lost(_)) {
+                app.link = Link::Stale(seconds);
+            }
             Vec::new()
         }
         Event::Closed(reason) => {
@@ -69,6 +72,17 @@ fn press(app: &mut App, key: KeyEvent) -> Vec<Effect> {
     }
     if control && key.code == KeyCode::Char('z') {
         return vec![Effect::Suspend];
+    }
+    let other = KeyModifiers::ALT | KeyModifiers::META | KeyModifiers::SUPER | KeyModifiers::HYPER;
+    if key.modifiers.intersects(other) {
+        // Alt-w is not w: nothing is done by a key that nobody bound.
+        return Vec::new();
+    }
+    if control && app.mode != Mode::Normal {
+        if key.code == KeyCode::Char('u') {
+            clear_field(app);
+        }
+        return Vec::new();
     }
     match app.mode {
         Mode::Normal => normal::press(app, key),
@@ -99,6 +113,19 @@ fn filter(app: &mut App, key: KeyEvent) -> Vec<Effect> {
     }
     keep_selection_visible(app);
     Vec::new()
+}
+
+/// Empties the field that has the keyboard, as a shell does.
+fn clear_field(app: &mut App) {
+    match &mut app.mode {
+        Mode::Filter => app.filter.clear(),
+        Mode::Palette { input, chosen } => {
+            input.clear();
+            *chosen = 0;
+        }
+        Mode::Pin { .. } => pin::clear_field(app),
+        Mode::Normal | Mode::Confirm { .. } | Mode::Help => {}
+    }
 }
 
 /// Text goes into the field that has the keyboard.

@@ -31,7 +31,7 @@ use ratatui::layout::{Position, Rect};
 use ratatui::style::Modifier;
 
 use super::app::{App, Column, Mode, Screen};
-use super::theme::{Role, Theme};
+use super::theme::{ASCII, Role, Theme};
 use crate::fleet::BackendId;
 
 /// Draws everything.
@@ -71,6 +71,28 @@ pub fn draw(app: &App, area: Rect, buf: &mut Buffer) {
         }
     }
     toasts::render(app, rooms.body, buf);
+    if app.theme.glyphs == &ASCII {
+        spell_in_ascii(buf);
+    }
+}
+
+/// Whatever a view or the fleet itself says, a terminal without UTF-8 gets no byte that it would garble.
+fn spell_in_ascii(buf: &mut Buffer) {
+    for cell in &mut buf.content {
+        if !cell.symbol().is_ascii() {
+            let plain = match cell.symbol() {
+                "×" => "x",
+                "≥" | "→" | "›" => ">",
+                "≤" => "<",
+                "–" | "—" => "-",
+                "…" => "~",
+                "·" => ".",
+                "’" => "'",
+                _ => "?",
+            };
+            cell.set_symbol(plain);
+        }
+    }
 }
 
 /// What is under the mouse.

@@ -58,6 +58,24 @@ fn asked(app: &mut App, commands: Vec<Command>, always: bool) -> Vec<Effect> {
     effects
 }
 
+/// An open dialog speaks of the fleet as it is now: others act too while one reads.
+pub(super) fn follow(app: &mut App) {
+    let fleet = app.fleet.clone();
+    let Mode::Confirm {
+        commands, previews, ..
+    } = &mut app.mode
+    else {
+        return;
+    };
+    let now: Vec<Preview> = commands.iter().map(|c| preview(&fleet, c)).collect();
+    // What cannot be done any more keeps its last words; the fleet refuses it with the reason.
+    for (shown, now) in previews.iter_mut().zip(now) {
+        if now.refused.is_none() {
+            *shown = now;
+        }
+    }
+}
+
 pub(super) fn press(app: &mut App, key: KeyEvent) -> Vec<Effect> {
     let Mode::Confirm {
         apply, previews, ..

@@ -124,7 +124,12 @@ pub(super) fn show(app: &mut App, screen: Screen) {
         return;
     }
     app.back.retain(|s| *s != screen);
-    app.back.push(app.screen);
+    if screen == Screen::Fleet {
+        // Home: no way leads out of it but the end.
+        app.back.clear();
+    } else {
+        app.back.push(app.screen);
+    }
     app.screen = screen;
     app.scroll = 0;
     app.draft = None;
@@ -204,10 +209,16 @@ fn most_scroll(app: &App) -> usize {
     lines.saturating_sub(1)
 }
 
-/// The marked backends, or else the selected one.
+/// The marked backends, or else the selected one; never one that a filter hides.
 fn targets(app: &App) -> Vec<BackendId> {
     if app.marks.is_empty() {
-        app.selected.iter().cloned().collect()
+        let filtered = app.screen == Screen::Fleet && !app.filter.is_empty();
+        let seen = filtered.then(|| visible_order(app));
+        app.selected
+            .iter()
+            .filter(|id| seen.as_ref().is_none_or(|seen| seen.contains(id)))
+            .cloned()
+            .collect()
     } else {
         app.marks.iter().cloned().collect()
     }

@@ -55,11 +55,12 @@ pub(super) fn press(app: &mut App, key: KeyEvent) -> Vec<Effect> {
             }
         }
         KeyCode::Enter => {
-            // What is typed runs as it is where it is a command; else the chosen completion does.
-            let line = if is_whole(input) {
-                input.clone()
-            } else {
-                found.get(*chosen).unwrap_or(input).clone()
+            // What is highlighted runs; but what is typed does where it is a command as it stands and nothing was chosen.
+            let line = match found.get(*chosen) {
+                Some(text) if *chosen > 0 || goes_on(text, input) || !is_whole(input) => {
+                    text.clone()
+                }
+                Some(_) | None => input.clone(),
             };
             app.mode = Mode::Normal;
             return run(app, line.trim());
@@ -121,6 +122,14 @@ fn every(app: &App) -> Vec<String> {
         .chain(pins)
         .chain(weights)
         .collect()
+}
+
+/// Whether `text` only completes the last word of `input`: `theme li` is no theme, `theme light` is.
+fn goes_on(text: &str, input: &str) -> bool {
+    let input = input.trim_start();
+    input.contains(' ')
+        && text.starts_with(input)
+        && text.split_whitespace().count() == input.split_whitespace().count()
 }
 
 /// Whether the line names a command with all that it needs.

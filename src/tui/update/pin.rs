@@ -61,6 +61,23 @@ pub(super) fn type_in(app: &mut App, pasted: &str) {
     }
 }
 
+pub(super) fn clear_field(app: &mut App) {
+    if let Mode::Pin {
+        duration,
+        reason,
+        field,
+        error,
+        ..
+    } = &mut app.mode
+    {
+        match field {
+            PinField::Duration => duration.clear(),
+            PinField::Reason => reason.clear(),
+        }
+        *error = None;
+    }
+}
+
 /// Nothing typed is lost on bad input: the form stays and says what is wrong.
 fn submit(app: &mut App) -> Vec<Effect> {
     let now = app.fleet.now;

@@ -35,6 +35,9 @@ pub(super) fn change(app: &mut App, by: i64) -> Vec<Effect> {
 
 /// Asks whether to apply the draft.
 pub(super) fn apply(app: &mut App) -> Vec<Effect> {
+    if app.read_only {
+        return confirm::read_only(app);
+    }
     let (Some(weights), Some(model)) = (app.draft.clone(), app.model().map(|m| m.id.clone()))
     else {
         return toast(

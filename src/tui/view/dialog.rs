@@ -30,10 +30,15 @@ pub(super) fn render(app: &App, area: Rect, buf: &mut Buffer) {
         theme.of(Role::Warning),
     ));
     let inner = panel::render(theme, place, &title(app), &on, buf);
+    let below = if matches!(app.mode, Mode::Confirm { .. }) {
+        2
+    } else {
+        0
+    };
     for (i, line) in body(app, inner.width)
         .iter()
         .enumerate()
-        .take(usize::from(inner.height.saturating_sub(2)))
+        .take(usize::from(inner.height.saturating_sub(below)))
     {
         buf.set_line(inner.x, inner.y + i as u16, line, inner.width);
     }
@@ -89,7 +94,12 @@ pub(super) fn buttons(app: &App, area: Rect) -> Option<[Rect; 2]> {
 fn place(app: &App, area: Rect) -> Rect {
     let width = WIDEST.min(area.width);
     let lines = body(app, width.saturating_sub(4)).len() as u16;
-    centred(area, width, lines + 4)
+    // Frame, and where there are buttons: theirs with a line of air.
+    let around = match app.mode {
+        Mode::Pin { .. } => 2,
+        Mode::Confirm { .. } | Mode::Normal | Mode::Filter | Mode::Palette { .. } | Mode::Help => 4,
+    };
+    centred(area, width, lines + around)
 }
 
 fn verb(previews: &[Preview]) -> String {
@@ -148,7 +158,10 @@ fn body(app: &App, width: u16) -> Vec<Line<'static>> {
 
 fn told(app: &App, p: &Preview, width: u16) -> Vec<Line<'static>> {
     let theme = &app.theme;
-    let mut out = vec![Line::default(), heading(theme, "What happens")];
+    let mut out = vec![Line::default()];
+    if !(p.what.is_empty() && p.warnings.is_empty()) {
+        out.push(heading(theme, "What happens"));
+    }
     for sentence in &p.what {
         out.extend(wrapped(theme, sentence, Role::Text, width));
     }
@@ -160,7 +173,9 @@ fn told(app: &App, p: &Preview, width: u16) -> Vec<Line<'static>> {
             width,
         ));
     }
-    out.push(Line::default());
+    if out.len() > 1 {
+        out.push(Line::default());
+    }
     out.push(heading(theme, "Effect"));
     out.push(cost(theme, p.burn));
     if let Some((was, is)) = p.ttft {

@@ -78,6 +78,10 @@ pub(super) fn hit(app: &App, area: Rect, at: Position) -> Option<Hit> {
 
 /// The table gets the rows it needs; what is left goes to the panels below where it is enough for them.
 fn split(app: &App, area: Rect) -> (Rect, Option<Rect>) {
+    if app.fleet.backends.is_empty() {
+        // What to do now needs the room, and there is nothing to chart.
+        return (area, None);
+    }
     let needed = table::height(app) + 2;
     let spare = area.height.saturating_sub(needed);
     let lower = if spare >= LOWER_LEAST {

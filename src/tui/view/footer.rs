@@ -4,7 +4,7 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
 use crate::tui::app::{App, Mode};
-use crate::tui::keymap::{Group, KEYMAP};
+use crate::tui::keymap::{Binding, Group, KEYMAP};
 use crate::tui::theme::Role;
 
 pub(super) fn render(app: &App, area: Rect, buf: &mut Buffer) {
@@ -38,12 +38,23 @@ pub(super) fn render(app: &App, area: Rect, buf: &mut Buffer) {
         );
         return;
     }
-    let mut x = area.x + 1;
-    let bindings = KEYMAP
+    let width = |b: &Binding| (key(b).len() + 1 + b.word.len() + 2) as u16;
+    let (program, rest) = KEYMAP
         .iter()
-        .filter(|b| b.footer.contains(&app.screen) && !(app.read_only && b.group == Group::Act));
-    for binding in bindings {
-        let key = binding.keys.first().copied().unwrap_or_default();
+        .filter(|b| b.footer.contains(&app.screen) && !(app.read_only && b.group == Group::Act))
+        .partition::<Vec<&Binding>, _>(|b| b.group == Group::Program);
+    // The way to the rest of the keys, and the way out, always have their place.
+    let mut room = area
+        .width
+        .saturating_sub(program.iter().map(|b| width(b)).sum());
+    let fitting = rest.into_iter().take_while(|b| {
+        let fits = width(b) <= room;
+        room = room.saturating_sub(width(b));
+        fits
+    });
+    let mut x = area.x + 1;
+    for binding in fitting.collect::<Vec<_>>().into_iter().chain(program) {
+        let key = key(binding);
         let width = (key.len() + 1 + binding.word.len()) as u16;
         if x + width > area.right() {
             break;
@@ -57,4 +68,9 @@ pub(super) fn render(app: &App, area: Rect, buf: &mut Buffer) {
         );
         x += width + 2;
     }
+}
+
+/// The key that is shown.
+fn key(binding: &Binding) -> &'static str {
+    binding.keys.first().copied().unwrap_or_default()
 }

@@ -65,7 +65,10 @@ pub(super) fn render(app: &App, area: Rect, buf: &mut Buffer) {
         (split(app), 4),
         (
             vec![
-                span(format!("{:.1}", fleet.requests_per_s()), Role::Strong),
+                span(
+                    format!("{:.1}", fleet.requests_per_s().max(0.0) + 0.0),
+                    Role::Strong,
+                ),
                 span(" r/s".into(), Role::Dim),
             ],
             6,

@@ -81,7 +81,13 @@ impl Entry {
                 );
             }
             Self::Key(binding) => {
-                let keys = binding.keys.join(" ");
+                let all = binding.keys.join(" ");
+                // Half a key is none.
+                let keys = if all.len() <= usize::from(KEYS - 2) {
+                    all.as_str()
+                } else {
+                    binding.keys.first().copied().unwrap_or_default()
+                };
                 buf.set_stringn(
                     place.x + 1,
                     place.y,

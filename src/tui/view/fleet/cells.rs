@@ -7,7 +7,7 @@ use ratatui::style::Style;
 use ratatui::text::{Line, Span};
 
 use crate::fleet::{Backend, State, Usd};
-use crate::tui::app::{App, Column};
+use crate::tui::app::{App, Column, Link};
 use crate::tui::text;
 use crate::tui::theme::{Role, Theme};
 use crate::tui::widget::panel::cut;
@@ -31,7 +31,12 @@ pub(super) fn render(app: &App, b: &Backend, column: Column, place: Rect, buf: &
             left(theme, b.id.as_str(), theme.of(role), place, buf);
         }
         Column::State => {
-            buf.set_line(place.x, place.y, &state(app, b), place.width);
+            let mut line = state(app, b);
+            // A time is shown whole or not at all.
+            if line.width() > usize::from(place.width) {
+                line.spans.remove(1);
+            }
+            buf.set_line(place.x, place.y, &line, place.width);
         }
         Column::Weight => weight(app, b, place, buf),
         Column::Requests => figure(
@@ -348,11 +353,11 @@ fn toned(
     buf: &mut Buffer,
 ) {
     let theme = &app.theme;
-    let old = b
-        .live
-        .age(app.fleet.now)
-        .is_none_or(|age| age > OLD * i32::try_from(app.fleet.speed).unwrap_or(1))
-        && !b.is_hosted();
+    let unread = !b.is_hosted()
+        && b.live
+            .age(app.fleet.now)
+            .is_none_or(|age| age > OLD * i32::try_from(app.fleet.speed).unwrap_or(1));
+    let old = unread || app.link != Link::Live;
     match value {
         None => right(theme.glyphs.none, theme.of(Role::Faint), place, buf),
         Some((text, n)) => {

@@ -3,7 +3,9 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use crate::fleet::{Backend, BackendId};
+use chrono::{DateTime, Utc};
+
+use crate::fleet::{Backend, BackendId, State};
 use crate::tui::app::{App, Column};
 
 /// The visible backends in the order of the table.
@@ -20,19 +22,22 @@ pub(super) fn visible(app: &App) -> Vec<&Arc<Backend>> {
         .iter()
         .filter(|b| wanted.is_empty() || matches(b, &wanted))
         .collect();
+    let now = app.fleet.now;
     let flip = |o: Ordering| if app.sort.descending { o.reverse() } else { o };
     match app.sort.column {
         Column::Backend if !app.sort.descending => {}
         Column::Backend => all.sort_by(|a, b| b.id.cmp(&a.id)),
         Column::State => all.sort_by(|a, b| flip(rank(a).cmp(&rank(b)))),
         Column::Pin => all.sort_by_key(|b| b.pin.is_none()),
-        column => all.sort_by(|a, b| match (figure(a, column), figure(b, column)) {
-            (Some(a), Some(b)) => flip(a.total_cmp(&b)),
-            // Unknown goes last whichever way.
-            (None, None) => Ordering::Equal,
-            (None, Some(_)) => Ordering::Greater,
-            (Some(_), None) => Ordering::Less,
-        }),
+        column => all.sort_by(
+            |a, b| match (figure(a, column, now), figure(b, column, now)) {
+                (Some(a), Some(b)) => flip(a.total_cmp(&b)),
+                // Unknown goes last whichever way.
+                (None, None) => Ordering::Equal,
+                (None, Some(_)) => Ordering::Greater,
+                (Some(_), None) => Ordering::Less,
+            },
+        ),
     }
     all
 }
@@ -47,7 +52,23 @@ fn matches(b: &Backend, wanted: &str) -> bool {
     contains(b.id.as_str())
         || contains(b.model.as_str())
         || b.state.word().contains(wanted)
+        || stage(b).is_some_and(|word| word.contains(wanted))
         || (b.is_hosted() && "hosted".contains(wanted))
+}
+
+/// The word that stands in the state cell of a waking backend.
+fn stage(b: &Backend) -> Option<&'static str> {
+    match &b.state {
+        State::Waking(wake) => Some(wake.current()?.stage.word()),
+        State::Unknown { .. }
+        | State::Asleep { .. }
+        | State::Warm { .. }
+        | State::Draining(_)
+        | State::Failed(_)
+        | State::Ready { .. }
+        | State::Limited { .. }
+        | State::Down { .. } => None,
+    }
 }
 
 /// Worst first.
@@ -62,18 +83,21 @@ fn rank(b: &Backend) -> u8 {
     }
 }
 
-fn figure(b: &Backend, column: Column) -> Option<f64> {
+/// What the column shows, as a number to order by.
+fn figure(b: &Backend, column: Column, now: DateTime<Utc>) -> Option<f64> {
     match column {
         Column::Backend | Column::State | Column::Pin => None,
         Column::Weight => Some(f64::from(b.weight)),
         Column::Requests => b.live.requests_per_s,
         Column::Running => b.live.running.map(f64::from),
+        // What is held here counts before what waits in the engine, as in the cell.
+        Column::Waiting if b.live.held > 0 => Some(f64::from(b.live.held)),
         Column::Waiting => b.live.waiting.map(f64::from),
         Column::Ttft => b.live.ttft_p50,
         Column::Tokens => b.live.tokens_per_s,
         Column::Gpu => b.live.gpu,
         Column::Kv => b.live.kv,
-        Column::Rate => b.rate_now().map(crate::fleet::Usd::as_f64),
+        Column::Rate => b.burn(now).map(crate::fleet::Usd::as_f64),
         Column::Realised => b.ledger.per_million_output().map(crate::fleet::Usd::as_f64),
     }
 }

@@ -39,7 +39,7 @@ const fn spec(column: Column, head: &'static str, width: u16, worth: u8, right: 
 
 static COLUMNS: [Spec; 13] = [
     spec(Column::Backend, "BACKEND", 15, 100, false),
-    spec(Column::State, "STATE", 18, 99, false),
+    spec(Column::State, "STATE", 16, 99, false),
     spec(Column::Weight, "WEIGHT  NOW", 11, 90, true),
     spec(Column::Requests, "REQ/S", 5, 88, true),
     spec(Column::Running, "RUN", 4, 80, true),
@@ -59,9 +59,15 @@ struct More {
     most: u16,
 }
 
-/// Who gets what is left over, first come first served: both latencies, the weight's bar, then air.
-const WIDER: [(Column, More); 7] = [
+/// Columns worth less than this come last.
+const NICE: u8 = 60;
+/// What TTFT and the state can use beyond their least widths: the first two of [`WIDER`].
+const WHOLE: u16 = 9;
+
+/// Who gets what is left over, first come first served: both latencies, the longest state, the weight's bar, then air.
+const WIDER: [(Column, More); 8] = [
     (Column::Ttft, More { least: 6, most: 6 }),
+    (Column::State, More { least: 3, most: 3 }),
     (Column::Weight, More { least: 4, most: 8 }),
     (Column::Backend, More { least: 1, most: 11 }),
     (Column::Gpu, More { least: 2, most: 6 }),
@@ -80,7 +86,12 @@ fn fit(width: u16) -> Vec<(&'static Spec, u16, u16)> {
             .saturating_sub(GAP)
             + 2
     };
-    while needed(&kept) > width && kept.len() > 1 {
+    // A column that is merely nice to have comes when both latencies and the longest state are whole.
+    let whole = |kept: &[&Spec]| {
+        let nice = kept.iter().any(|s| s.worth < NICE);
+        needed(kept) + if nice { WHOLE } else { 0 }
+    };
+    while whole(&kept) > width && kept.len() > 1 {
         let least = kept.iter().map(|s| s.worth).min().unwrap_or_default();
         kept.retain(|s| s.worth != least);
     }

@@ -85,7 +85,7 @@ fn split(app: &App, area: Rect) -> (Rect, Option<Rect>) {
     let needed = table::height(app) + 2;
     let spare = area.height.saturating_sub(needed);
     let lower = if spare >= LOWER_LEAST {
-        spare.min(LOWER_MOST.max(area.height / 2))
+        spare.min(LOWER_MOST.max(area.height * 3 / 5))
     } else if area.height >= 26 && app.fleet.backends.len() > 8 {
         // A long fleet scrolls; the charts keep a third.
         area.height / 3

@@ -319,7 +319,15 @@ impl Fleet {
                 self.check_weights(model, &self.flipped(model))
             }
             Command::Undo => match self.undo.back() {
-                Some(entry) => entry.restore.iter().try_for_each(|step| self.check(step)),
+                // Each step may need the one before it, so they are tried in order on a copy.
+                Some(entry) => {
+                    let mut copy = self.clone();
+                    let nobody = Actor::Operator(String::new());
+                    entry
+                        .restore
+                        .iter()
+                        .try_for_each(|step| copy.carry_out(step, &nobody, self.now).map(|_| ()))
+                }
                 None => Err(nothing_to_undo()),
             },
         }

@@ -63,6 +63,26 @@ fn a_signal_leaves_the_terminal_as_it_was() {
     }
 }
 
+/// Drawing anew must not ask the terminal anything: the answer would go astray and end the program.
+#[test]
+fn goes_on_after_a_redraw_and_after_the_shell() {
+    let mut terminal = Terminal::start(80, 24, &["--speed", "60", "--listen", "127.0.0.1:0"]);
+    terminal.wait_for("llama-3.3-70b");
+    terminal.press("\x12j");
+    terminal.wait_until("a100-spot is selected", |screen| {
+        row(screen, "a100-spot").is_some_and(|r| r.contains('▌'))
+    });
+    // Without a shell to stop for, ctrl-z gives the terminal back and takes it again.
+    terminal.press("\x1aj");
+    terminal.wait_until("aoai-4o-mini is selected", |screen| {
+        row(screen, "aoai-4o-mini").is_some_and(|r| r.contains('▌'))
+    });
+    assert!(terminal.alternate_screen());
+    terminal.press("q");
+    assert_eq!(terminal.exit_code(), 0);
+    terminal.assert_restored();
+}
+
 fn row<'a>(screen: &'a str, name: &str) -> Option<&'a str> {
     screen
         .lines()

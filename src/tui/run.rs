@@ -10,6 +10,7 @@ use crossterm::terminal::{BeginSynchronizedUpdate, EndSynchronizedUpdate};
 use crossterm::{execute, queue};
 use futures_util::StreamExt as _;
 use nix::sys::signal::{Signal, raise};
+use ratatui::layout::Rect;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -218,7 +219,10 @@ impl Console {
     }
 
     fn redraw(&mut self) -> io::Result<()> {
-        self.screen.clear()?;
+        // Not `clear`: that asks the terminal where its cursor is, and the answer goes to the event stream instead.
+        let size = self.screen.size()?;
+        self.screen
+            .resize(Rect::new(0, 0, size.width, size.height))?;
         self.frames.demand(Instant::now());
         Ok(())
     }

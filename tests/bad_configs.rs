@@ -1,0 +1,82 @@
+//! Wrong configurations, each with what its message must say: file, line, the text at fault.
+
+#![expect(clippy::unwrap_used, reason = "a case that cannot be read has failed")]
+
+use std::path::Path;
+use std::process::Command;
+
+#[test]
+fn every_bad_config_is_refused_with_what_is_wrong() {
+    let mut wrong = Vec::new();
+    let mut seen = 0;
+    for entry in std::fs::read_dir("tests/bad_configs").unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_none_or(|e| e != "toml") {
+            continue;
+        }
+        seen += 1;
+        let told = std::fs::read_to_string(path.with_extension("txt")).unwrap();
+        match fleetctl::config::load(&path) {
+            Ok(_) => wrong.push(format!("{}: it was accepted", path.display())),
+            Err(error) => {
+                let said = error.to_string();
+                let name = path.display().to_string();
+                wrong.extend(
+                    told.lines()
+                        .chain([name.as_str()])
+                        .filter(|part| !said.contains(part))
+                        .map(|part| format!("{name}: `{part}` is not in:\n{said}")),
+                );
+            }
+        }
+    }
+    assert!(seen >= 8, "only {seen} cases were found");
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn the_example_is_good() {
+    fleetctl::config::load(Path::new("examples/fleet.toml")).unwrap();
+}
+
+/// What the file alone cannot show is refused by the program, with the place at fault, before it touches the terminal.
+#[test]
+fn what_contradicts_itself_is_refused_with_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let head = "listen = \"127.0.0.1:0\"\n[[model]]\nname = \"m\"\n[[model.backend]]\nname = \"b\"\nurl = \"http://127.0.0.1:9\"\n";
+    let cases = [
+        ("weight = 0\n", "model `m`: every weight is zero"),
+        (
+            "rate = \"a lot\"\n",
+            "model `m`, backend `b`: rate: `a lot` is not an amount of dollars",
+        ),
+        ("rate = \"0.0000001\"\n", "more than 6 digits"),
+        ("sleep = \"release\"\n", "needs a launcher"),
+        ("budget = \"20m\"\n", "longer than its cap"),
+        (
+            "hosted = true\nrate = \"1\"\n",
+            "a price by the token, not a rate by the hour",
+        ),
+        (
+            "api_key_env = \"FLEETCTL_TEST_NO_SUCH_KEY\"\n",
+            "the environment variable FLEETCTL_TEST_NO_SUCH_KEY is not set",
+        ),
+        (
+            "expected = [{ stage = \"nap\", takes = \"1s\" }]\n",
+            "`nap` is no stage of a wake",
+        ),
+    ];
+    for (line, told) in cases {
+        let path = folder.path().join("fleet.toml");
+        std::fs::write(&path, format!("{head}{line}")).unwrap();
+        let out = Command::new(env!("CARGO_BIN_EXE_fleetctl"))
+            .arg("--config")
+            .arg(&path)
+            .output()
+            .unwrap();
+        let said = String::from_utf8(out.stderr).unwrap();
+        assert!(said.contains(told), "{line}: {said}");
+        assert_eq!(out.status.code(), Some(1), "{said}");
+        assert!(out.stdout.is_empty(), "nothing reaches the terminal");
+    }
+}

@@ -317,7 +317,7 @@ struct Check<'a> {
 }
 
 impl Check<'_> {
-    fn fail(&mut self, what: String) {
+    fn fail(&mut self, what: impl std::fmt::Display) {
         self.wrong.push(format!("{}: {what}", self.place));
     }
 
@@ -479,6 +479,7 @@ fn command(text: &str, fleet: &Fleet) -> Command {
     }
 }
 
+#[expect(clippy::too_many_lines, reason = "one arm an observation")]
 /// `healthy gpu`, `mark gpu load 61`, `page gpu running=3 waiting=0`, `request gpu in=800 out=400`, …
 fn observation(text: &str, at: DateTime<Utc>) -> Observation {
     let words: Vec<&str> = text.split(' ').collect();

@@ -1,7 +1,5 @@
 //! Wrong configurations, each with what its message must say: file, line, the text at fault.
 
-#![expect(clippy::unwrap_used, reason = "a case that cannot be read has failed")]
-
 use std::path::Path;
 use std::process::Command;
 

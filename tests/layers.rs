@@ -194,7 +194,7 @@ fn sources(folder: &Path) -> Vec<PathBuf> {
         }
         if path.is_dir() {
             out.extend(sources(&path));
-        } else if name.ends_with(".rs") {
+        } else if path.extension().is_some_and(|e| e == "rs") {
             out.push(path);
         }
     }

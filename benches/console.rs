@@ -1,5 +1,7 @@
 //! What the console costs with a thousand backends: one frame, and the time from a key to the frame that it changes.
 
+#![expect(clippy::expect_used, reason = "a bench that cannot start has failed")]
+
 use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::sync::Arc;

@@ -62,7 +62,9 @@ fn frame_compared(bencher: divan::Bencher) {
     bencher.bench_local(|| {
         press(&mut app, down);
         down = !down;
-        terminal.draw(|f| view::view(&app, f)).expect("in memory");
+        terminal
+            .draw(|f| view::draw(&app, f.area(), f.buffer_mut()))
+            .expect("in memory");
     });
 }
 
@@ -248,7 +250,7 @@ async fn timed() -> Vec<Duration> {
                 let Some(at) = at else { break };
                 // Down for a while, then up again: each press moves the selection.
                 press(&mut app, took.len() % 100 < 50);
-                terminal.draw(|f| view::view(&app, f)).expect("a sink");
+                terminal.draw(|f| view::draw(&app, f.area(), f.buffer_mut())).expect("a sink");
                 took.push(at.elapsed());
             }
             Ok(()) = snapshots.changed() => {
@@ -256,7 +258,7 @@ async fn timed() -> Vec<Duration> {
                 let next = snapshots.borrow_and_update().clone();
                 update(&mut app, Event::Snapshot(next));
             }
-            _ = figures.tick() => { terminal.draw(|f| view::view(&app, f)).expect("a sink"); }
+            _ = figures.tick() => { terminal.draw(|f| view::draw(&app, f.area(), f.buffer_mut())).expect("a sink"); }
         }
     }
     println!("pictures taken in meanwhile: {pictures}");

@@ -1,6 +1,6 @@
 //! The console: holds only what a screen needs to know, draws a [`crate::fleet::Fleet`], sends commands.
 //!
-//! `update(&mut App, Event) -> Vec<Effect>` and `view(&App, &mut Frame)` are pure: neither awaits, reads a clock or does I/O.
+//! `update(&mut App, Event) -> Vec<Effect>` and `view::draw(&App, Rect, &mut Buffer)` are pure: neither awaits, reads a clock or does I/O.
 
 pub mod app;
 pub mod event;

@@ -10,6 +10,7 @@ use crossterm::terminal::{BeginSynchronizedUpdate, EndSynchronizedUpdate};
 use crossterm::{execute, queue};
 use futures_util::StreamExt as _;
 use nix::sys::signal::{Signal, raise};
+use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
@@ -22,7 +23,7 @@ use super::frames::Frames;
 use super::terminal::{self, Screen, Taken};
 use super::theme::Theme;
 use super::update::update;
-use super::view::view;
+use super::view;
 use crate::fleet::{Actor, Fleet, Refusal};
 use crate::handle::{FleetHandle, Order};
 
@@ -68,6 +69,7 @@ pub async fn run(
     let console = Console {
         app,
         screen: terminal::screen()?,
+        shown: Buffer::default(),
         taken,
         frames: Frames::default(),
         handle,
@@ -87,6 +89,8 @@ pub async fn run(
 struct Console {
     app: App,
     screen: Screen,
+    /// What stands on the screen.
+    shown: Buffer,
     taken: Taken,
     frames: Frames,
     handle: FleetHandle,
@@ -210,8 +214,24 @@ impl Console {
             self.frames.drawn(Instant::now());
             return Ok(());
         }
+        let size = self.screen.size()?;
+        let area = Rect::new(0, 0, size.width, size.height);
+        let mut next = Buffer::empty(area);
+        view::draw(&self.app, area, &mut next);
+        if next == self.shown {
+            // What came changes nothing that is seen: no frame at all.
+            self.frames.drawn(Instant::now());
+            return Ok(());
+        }
+        self.shown = next;
+        let shown = &self.shown;
         queue!(self.screen.backend_mut(), BeginSynchronizedUpdate)?;
-        self.screen.draw(|frame| view(&self.app, frame))?;
+        self.screen.draw(|frame| {
+            // A terminal that was resized since is drawn whole with the event that says so.
+            if frame.area() == shown.area {
+                frame.buffer_mut().clone_from(shown);
+            }
+        })?;
         queue!(self.screen.backend_mut(), EndSynchronizedUpdate)?;
         self.screen.backend_mut().flush()?;
         self.frames.drawn(Instant::now());
@@ -223,6 +243,7 @@ impl Console {
         let size = self.screen.size()?;
         self.screen
             .resize(Rect::new(0, 0, size.width, size.height))?;
+        self.shown = Buffer::default();
         self.frames.demand(Instant::now());
         Ok(())
     }

@@ -25,7 +25,6 @@ pub mod routing;
 mod tabs;
 mod toasts;
 
-use ratatui::Frame;
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
 use ratatui::style::Modifier;
@@ -33,12 +32,6 @@ use ratatui::style::Modifier;
 use super::app::{App, Column, Mode, Screen};
 use super::theme::{ASCII, Role, Theme};
 use crate::fleet::BackendId;
-
-/// Draws everything.
-pub fn view(app: &App, frame: &mut Frame<'_>) {
-    let area = frame.area();
-    draw(app, area, frame.buffer_mut());
-}
 
 /// Draws everything into `area`.
 pub fn draw(app: &App, area: Rect, buf: &mut Buffer) {

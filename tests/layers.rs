@@ -107,10 +107,16 @@ fn a_forbidden_line_is_noticed() {
     assert_eq!(
         strangers(
             "fleet",
-            "// use tokio::x\nuse std::fmt;\n#[cfg(test)]\nuse tokio::x;"
+            "// use tokio::x\nuse std::fmt;\n#[cfg(test)]\nmod tests {\n    use tokio::x;\n}\n"
         ),
         Vec::<String>::new()
     );
+}
+
+#[test]
+fn what_follows_a_test_item_is_read() {
+    let text = "#[cfg(test)]\nmod tests;\n\nuse tokio::sync::watch;";
+    assert_eq!(strangers("fleet", text), ["knows tokio"]);
 }
 
 #[test]
@@ -170,11 +176,21 @@ fn words(line: &str) -> impl Iterator<Item = &str> {
     line.split(|c: char| !c.is_alphanumeric() && c != '_')
 }
 
-/// The lines of a file before its tests, comments aside.
+/// The lines of a file without its test items and comments: an item marked for tests ends with its `;` or its closing brace.
 fn production(text: &str) -> impl Iterator<Item = &str> {
-    text.lines()
-        .take_while(|line| !line.contains("#[cfg(test)]"))
-        .filter(|line| !line.trim_start().starts_with("//"))
+    let mut testing = false;
+    text.lines().filter(move |line| {
+        if line.contains("#[cfg(test)]") {
+            testing = true;
+            return false;
+        }
+        if testing {
+            let indented = line.starts_with(' ');
+            testing = indented || !(line.ends_with(';') || line.starts_with('}'));
+            return false;
+        }
+        !line.trim_start().starts_with("//")
+    })
 }
 
 fn room_of(path: &Path) -> Option<String> {

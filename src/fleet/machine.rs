@@ -120,6 +120,7 @@ pub fn step(backend: &mut Backend, input: Input, now: DateTime<Utc>) -> Outcome 
         return step_hosted(backend, input, now);
     }
     let id = backend.id.clone();
+    let sleep_way = backend.sleep_way();
     match (&mut backend.state, input) {
         // ## asleep, failed => waking
         (State::Asleep { .. } | State::Failed(_) | State::Unknown { .. }, Input::Wake { by }) => {
@@ -168,7 +169,7 @@ pub fn step(backend: &mut Backend, input: Input, now: DateTime<Utc>) -> Outcome 
             backend.state = State::Warm { since: now };
             Outcome::note(
                 "warm",
-                "answers again; it was not started from here".into(),
+                "answers; nobody here asked for it just now".into(),
                 false,
             )
         }
@@ -220,6 +221,7 @@ pub fn step(backend: &mut Backend, input: Input, now: DateTime<Utc>) -> Outcome 
                 deadline: now,
                 idle_reads: 0,
                 stopping: true,
+                was_warm: false,
             });
             Outcome::act(Action::Stop { backend: id })
         }
@@ -235,17 +237,21 @@ pub fn step(backend: &mut Backend, input: Input, now: DateTime<Utc>) -> Outcome 
                 deadline: now + grace,
                 idle_reads: 0,
                 stopping: false,
+                was_warm: true,
             });
             Outcome::default()
         }
         // ## failed => stopping: release what a failed wake left allocated
-        (State::Failed(failure), Input::Drain { by }) if failure.allocated => {
+        (State::Failed(failure), Input::Drain { by })
+            if failure.allocated && sleep_way != SleepWay::Never =>
+        {
             backend.state = State::Draining(Drain {
                 since: now,
                 by,
                 deadline: now,
                 idle_reads: 0,
                 stopping: true,
+                was_warm: false,
             });
             Outcome::act(Action::Stop { backend: id })
         }
@@ -281,8 +287,16 @@ pub fn step(backend: &mut Backend, input: Input, now: DateTime<Utc>) -> Outcome 
                 false,
             )
         }
-        // ## stopping => warm: it could not be put to sleep, so it goes on serving
+        // ## stopping => warm: it could not be put to sleep, so it goes on serving; failed where it never served
         (State::Draining(drain), Input::Stopped(Err(reason))) if drain.stopping => {
+            if !drain.was_warm {
+                return fail(
+                    backend,
+                    format!("could not be released: {reason}"),
+                    true,
+                    now,
+                );
+            }
             backend.state = State::Warm { since: now };
             backend.live.active_at = Some(now);
             Outcome::note(
@@ -294,7 +308,11 @@ pub fn step(backend: &mut Backend, input: Input, now: DateTime<Utc>) -> Outcome 
 
         // ## waking, warm, draining => failed
         (State::Waking(_) | State::Warm { .. } | State::Draining(_), Input::Exited { reason })
-        | (State::Waking(_), Input::Started(Err(reason))) => fail(backend, reason, false, now),
+        | (State::Waking(_), Input::Started(Err(reason))) => {
+            // Only a released machine stops costing with its engine.
+            let allocated = backend.sleep_way().bills_asleep();
+            fail(backend, reason, allocated, now)
+        }
         (State::Warm { .. } | State::Draining(_), Input::Silent { absent, reason }) => {
             backend.live.misses = backend.live.misses.saturating_add(1);
             let stopping = matches!(&backend.state, State::Draining(drain) if drain.stopping);

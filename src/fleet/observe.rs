@@ -27,9 +27,16 @@ impl Fleet {
                 sample,
                 at,
             } => {
+                // A page from before the present state would put figures back on an engine that sleeps.
+                if self.backend(&backend).is_none_or(|b| at < b.state.since()) {
+                    return Vec::new();
+                }
+                let gap = self.gap();
                 let asleep = sample.asleep == Some(true);
-                let Some(idle) = self.change(&backend, |b| read_engine(b, Arc::new(*sample), at))
-                else {
+                let Some(idle) = self.change(&backend, |b| {
+                    b.accrue(at, gap);
+                    read_engine(b, Arc::new(*sample), at)
+                }) else {
                     return Vec::new();
                 };
                 let mut actions = self.after(&backend, at, Input::Load { idle });

@@ -12,6 +12,9 @@ use super::model::DataPath;
 use super::wake::State;
 use super::{AUDIT_KEPT, Backend, BackendId, Fleet, ModelId, UNDO_KEPT};
 
+/// The largest weight: enough for a hundredth of a percent.
+const MOST_WEIGHT: u32 = 10_000;
+
 /// What came of a command: the answer for who asked, and what is to be performed.
 pub type Ordered = (Result<Receipt, Refusal>, Vec<Action>);
 
@@ -215,10 +218,14 @@ impl Fleet {
                         "press u to put it back",
                     );
                 }
-                match b.state {
+                match &b.state {
                     State::Warm { .. } => {
                         refuse(format!("{backend} is warm already"), "nothing to do")
                     }
+                    State::Draining(drain) if drain.stopping => refuse(
+                        format!("{backend} is on its way to sleep"),
+                        "wake it when it sleeps",
+                    ),
                     State::Waking(_) => refuse(
                         format!("{backend} is waking already"),
                         "enter shows how far it is",
@@ -358,6 +365,12 @@ impl Fleet {
                 .find(|(id, _)| *id == b.id)
                 .map_or(b.weight, |(_, w)| *w)
         };
+        if let Some((id, weight)) = weights.iter().find(|(_, w)| *w > MOST_WEIGHT) {
+            return refuse(
+                format!("{weight} is too large a weight for {id}"),
+                "weights are relative; use 0 to 10000",
+            );
+        }
         if self.backends_of(model).all(|b| after(b) == 0) {
             return refuse(
                 format!("every weight of {model} would be zero"),
@@ -412,6 +425,14 @@ impl Fleet {
             .flatten()
             .collect(),
             Command::Sleep { .. } | Command::Undo => Vec::new(),
+            // Putting a sleeper back in service wakes it: that would not restore what stood.
+            Command::Drain { backend }
+                if self
+                    .backend(backend)
+                    .is_some_and(|b| matches!(b.state, State::Asleep { .. })) =>
+            {
+                Vec::new()
+            }
             Command::Drain { backend } => [
                 Some(Command::Undrain {
                     backend: backend.clone(),

@@ -138,6 +138,8 @@ pub struct Drain {
     pub idle_reads: u8,
     /// The engine has been told to sleep; waiting for it to be done.
     pub stopping: bool,
+    /// It was warm when this began; a wake that is called off, or a failure, was not.
+    pub was_warm: bool,
 }
 
 /// Why a backend failed.

@@ -401,6 +401,7 @@ pub(in crate::tui) fn fleet() -> Fleet {
             deadline: now() + TimeDelta::seconds(86),
             idle_reads: 0,
             stopping: false,
+            was_warm: true,
         }),
         0,
     );

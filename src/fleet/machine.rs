@@ -277,11 +277,11 @@ pub fn step(backend: &mut Backend, input: Input, now: DateTime<Utc>) -> Outcome 
             Outcome::note(
                 "asleep",
                 format!(
-                    "asleep; {} for {by}",
+                    "asleep, {} (asked for by {by})",
                     if backend.allocated() > 0 {
-                        "GPU memory freed, machine still billed,"
+                        "GPU memory freed, machine still billed"
                     } else {
-                        "released"
+                        "machine released"
                     }
                 ),
                 false,

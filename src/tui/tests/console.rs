@@ -283,6 +283,49 @@ fn eighty_columns_hold_what_matters() {
     }
 }
 
+/// Where the frame has no room for every state, the calm ones leave.
+#[test]
+fn trouble_is_counted_at_eighty_columns() {
+    let text = text_of(&app(), 80, 24);
+    assert!(text.contains("1 limited · 1 failed"), "{text}");
+}
+
+/// A long reason costs neither the name nor what the fleet costs.
+#[test]
+fn a_long_reason_leaves_the_burn() {
+    let mut app = app();
+    app.link = Link::Lost("the gateway at 127.0.0.1:4000 ended: ".repeat(4));
+    for width in [60, 80, 120] {
+        let text = text_of(&app, width, 24);
+        let line = text.lines().next().unwrap();
+        for part in ["fleetctl demo", "lost", "$43.19/h"] {
+            assert!(line.contains(part), "{part} at {width}: {line}");
+        }
+    }
+}
+
+/// However much there is to say, the cost is seen, and that something is not.
+#[test]
+fn a_low_dialog_keeps_the_cost() {
+    let app = asking(vec![
+        Command::Drain {
+            backend: "a100-ondemand".into(),
+        },
+        Command::Drain {
+            backend: "h100-a".into(),
+        },
+        Command::Drain {
+            backend: "t4-a".into(),
+        },
+    ]);
+    for (width, height) in [(80, 14), (80, 13), (60, 16)] {
+        let text = text_of(&app, width, height);
+        for part in ["$43.19 →", "more lines", "Cancel"] {
+            assert!(text.contains(part), "{part} at {width}x{height}:\n{text}");
+        }
+    }
+}
+
 #[test]
 fn a_hundred_and_twenty_columns_hold_more() {
     let text = text_of(&app(), 120, 40);

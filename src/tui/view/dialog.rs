@@ -19,6 +19,8 @@ const WIDEST: u16 = 86;
 const LABELS: usize = 12;
 /// Targets that are named one by one.
 const NAMED: usize = 4;
+/// Over the figures.
+const EFFECT: &str = "Effect";
 
 pub(super) fn render(app: &App, area: Rect, buf: &mut Buffer) {
     let theme = &app.theme;
@@ -35,11 +37,9 @@ pub(super) fn render(app: &App, area: Rect, buf: &mut Buffer) {
     } else {
         0
     };
-    for (i, line) in body(app, inner.width)
-        .iter()
-        .enumerate()
-        .take(usize::from(inner.height.saturating_sub(below)))
-    {
+    let room = usize::from(inner.height.saturating_sub(below));
+    let lines = fitted(theme, body(app, inner.width), room);
+    for (i, line) in lines.iter().enumerate() {
         buf.set_line(inner.x, inner.y + i as u16, line, inner.width);
     }
     if let Mode::Confirm {
@@ -71,6 +71,26 @@ pub(super) fn render(app: &App, area: Rect, buf: &mut Buffer) {
             );
         }
     }
+}
+
+/// As many lines as there is room for. Air goes first, then the last sentences, and a line says so: what it costs stays.
+fn fitted(theme: &Theme, mut lines: Vec<Line<'static>>, room: usize) -> Vec<Line<'static>> {
+    if lines.len() > room {
+        lines.retain(|line| line.width() > 0);
+    }
+    let over = lines.len().saturating_sub(room);
+    let effect = lines.iter().position(|line| line.to_string() == EFFECT);
+    if over > 0
+        && let Some(effect) = effect
+        && effect > over + 1
+    {
+        let from = effect - over - 1;
+        let said = format!("{} {} more lines", theme.glyphs.ellipsis, over + 1);
+        let said = Line::from(Span::styled(said, theme.of(Role::Warning)));
+        lines.splice(from..effect, [said]);
+    }
+    lines.truncate(room);
+    lines
 }
 
 /// The buttons' places: Cancel, then the verb; `None` where no dialog asks or there is no room.
@@ -176,7 +196,7 @@ fn told(app: &App, p: &Preview, width: u16) -> Vec<Line<'static>> {
     if out.len() > 1 {
         out.push(Line::default());
     }
-    out.push(heading(theme, "Effect"));
+    out.push(heading(theme, EFFECT));
     out.push(cost(theme, p.burn));
     if let Some((was, is)) = p.ttft {
         let value = format!(
@@ -269,7 +289,7 @@ fn told_all(app: &App, all: &[Preview], width: u16) -> Vec<Line<'static>> {
         )));
     }
     out.push(Line::default());
-    out.push(heading(theme, "Effect"));
+    out.push(heading(theme, EFFECT));
     // Each preview stands for itself; the fleet's burn moves by the sum of what each moves it.
     let burn = all
         .iter()

@@ -32,7 +32,10 @@ const LOWER_MOST: u16 = 20;
 /// Draws the Fleet screen into `area`.
 pub fn render(app: &App, area: Rect, buf: &mut Buffer) {
     let (upper, lower) = split(app, area);
-    let inner = panel::render(&app.theme, upper, &title(app), &summary(app), buf);
+    let title = title(app);
+    // What the frame leaves beside the title.
+    let room = usize::from(upper.width.saturating_sub(12)).saturating_sub(title.width());
+    let inner = panel::render(&app.theme, upper, &title, &summary(app, room), buf);
     if app.fleet.backends.is_empty() {
         empty(app, inner, buf);
     } else {
@@ -152,8 +155,8 @@ fn title(app: &App) -> Line<'static> {
     Line::from(spans)
 }
 
-/// How many are in which state, worst last.
-fn summary(app: &App) -> Line<'static> {
+/// How many are in which state, worst last; what is calm leaves first where there is no room.
+fn summary(app: &App, room: usize) -> Line<'static> {
     let theme = &app.theme;
     let words = [
         ("warm", Role::Good),
@@ -166,23 +169,33 @@ fn summary(app: &App) -> Line<'static> {
         ("down", Role::Critical),
         ("failed", Role::Critical),
     ];
+    let mut counts: Vec<(String, Role)> = words
+        .into_iter()
+        .filter_map(|(word, role)| {
+            let n = app
+                .fleet
+                .backends
+                .iter()
+                .filter(|b| b.state.word() == word)
+                .count();
+            (n > 0).then(|| (format!("{n} {word}"), role))
+        })
+        .collect();
+    let width = |counts: &[(String, Role)]| {
+        (counts.iter().map(|(text, _)| text.len() + 3).sum::<usize>()).saturating_sub(3)
+    };
+    while width(&counts) > room && !counts.is_empty() {
+        counts.remove(0);
+    }
     let mut spans = Vec::new();
-    for (word, role) in words {
-        let n = app
-            .fleet
-            .backends
-            .iter()
-            .filter(|b| b.state.word() == word)
-            .count();
-        if n > 0 {
-            if !spans.is_empty() {
-                spans.push(Span::styled(
-                    format!(" {} ", theme.glyphs.dot),
-                    theme.of(Role::Faint),
-                ));
-            }
-            spans.push(Span::styled(format!("{n} {word}"), theme.of(role)));
+    for (text, role) in counts {
+        if !spans.is_empty() {
+            spans.push(Span::styled(
+                format!(" {} ", theme.glyphs.dot),
+                theme.of(Role::Faint),
+            ));
         }
+        spans.push(Span::styled(text, theme.of(role)));
     }
     Line::from(spans)
 }

@@ -7,9 +7,15 @@ use ratatui::text::{Line, Span};
 use crate::fleet::Usd;
 use crate::tui::app::{App, Link};
 use crate::tui::theme::Role;
+use crate::tui::widget::panel;
 
-/// Columns of the bar that splits self-hosted from hosted.
+/// Columns of the bar that splits self-hosted from hosted, and the fewest that still show a tenth.
 const SPLIT: usize = 16;
+const SPLIT_LEAST: usize = 10;
+/// The name, the link and the burn are worth this much or more: they never leave.
+const STAYS: i32 = 8;
+/// `✖ lost…`: what is left of the longest reason.
+const LINK_LEAST: usize = 7;
 
 pub(super) fn render(app: &App, area: Rect, buf: &mut Buffer) {
     if area.is_empty() {
@@ -54,7 +60,7 @@ pub(super) fn render(app: &App, area: Rect, buf: &mut Buffer) {
     // In the order of the line, each with its worth: what is worth least leaves first.
     let mut parts = [
         (name, 10),
-        (link(app), 9),
+        (link(app, usize::MAX), 9),
         (burn, 8),
         (since, 5),
         (month, 3),
@@ -62,7 +68,7 @@ pub(super) fn render(app: &App, area: Rect, buf: &mut Buffer) {
     .map(|(spans, worth)| (Line::from(spans), worth))
     .to_vec();
     let mut right = [
-        (split(app), 4),
+        (split(app, SPLIT), 4),
         (
             vec![
                 span(
@@ -78,24 +84,7 @@ pub(super) fn render(app: &App, area: Rect, buf: &mut Buffer) {
     .to_vec();
     parts.retain(|(line, _)| line.width() > 0);
     right.retain(|(line, _)| line.width() > 0);
-    let width = |parts: &[(Line<'_>, i32)]| {
-        parts
-            .iter()
-            .map(|(line, _)| line.width() + 3)
-            .sum::<usize>()
-    };
-    while width(&parts) + width(&right) > usize::from(area.width) + 2
-        && parts.len() + right.len() > 1
-    {
-        let least = parts
-            .iter()
-            .chain(&right)
-            .map(|(_, worth)| *worth)
-            .min()
-            .unwrap_or_default();
-        parts.retain(|(_, worth)| *worth != least);
-        right.retain(|(_, worth)| *worth != least);
-    }
+    fit(app, &mut parts, &mut right, usize::from(area.width) + 2);
     let mut x = area.x + 1;
     for (line, _) in &parts {
         buf.set_line(x, area.y, line, area.right().saturating_sub(x));
@@ -110,8 +99,47 @@ pub(super) fn render(app: &App, area: Rect, buf: &mut Buffer) {
     }
 }
 
-/// Whether what stands here is true now.
-fn link(app: &App) -> Vec<Span<'static>> {
+/// A part of the line, with its worth.
+type Part = (Line<'static>, i32);
+
+fn width(parts: &[Part]) -> usize {
+    parts.iter().map(|(line, _)| line.width() + 3).sum()
+}
+
+/// What is worth least gives way until the rest has room.
+fn fit(app: &App, parts: &mut Vec<Part>, right: &mut Vec<Part>, room: usize) {
+    // The bar gives way before a figure leaves.
+    let over = (width(parts) + width(right)).saturating_sub(room);
+    if over > 0
+        && over <= SPLIT - SPLIT_LEAST
+        && let Some(bar) = right.iter_mut().find(|(_, worth)| *worth == 4)
+    {
+        bar.0 = Line::from(split(app, SPLIT - over));
+    }
+    while width(parts) + width(right) > room {
+        let least = parts
+            .iter()
+            .chain(right.iter())
+            .map(|(_, worth)| *worth)
+            .min();
+        let Some(least) = least.filter(|worth| *worth < STAYS) else {
+            break;
+        };
+        parts.retain(|(_, worth)| *worth != least);
+        right.retain(|(_, worth)| *worth != least);
+    }
+    // A long reason is cut; what the fleet costs stays.
+    let over = (width(parts) + width(right)).saturating_sub(room);
+    if over > 0
+        && let Some(said) = parts.iter_mut().find(|(_, worth)| *worth == 9)
+    {
+        let most = said.0.width().saturating_sub(over).max(LINK_LEAST);
+        said.0 = Line::from(link(app, most));
+    }
+}
+
+/// Whether what stands here is true now, in at most this many columns.
+fn link(app: &App, most: usize) -> Vec<Span<'static>> {
     let (glyph, text, role) = match &app.link {
         Link::Loading => (app.theme.glyphs.unknown, "loading".to_owned(), Role::Waking),
         Link::Live => (app.theme.glyphs.warm, "live".to_owned(), Role::Good),
@@ -126,24 +154,29 @@ fn link(app: &App) -> Vec<Span<'static>> {
             Role::Critical,
         ),
     };
-    vec![Span::styled(format!("{glyph} {text}"), app.theme.of(role))]
+    let said = format!("{glyph} {text}");
+    let most = u16::try_from(most).unwrap_or(u16::MAX);
+    vec![Span::styled(
+        panel::cut(&app.theme, &said, most),
+        app.theme.of(role),
+    )]
 }
 
-/// Who answered over the last five minutes, as a bar.
-fn split(app: &App) -> Vec<Span<'static>> {
+/// Who answered over the last five minutes, as a bar of this many columns.
+fn split(app: &App, columns: usize) -> Vec<Span<'static>> {
     let theme = &app.theme;
     let Some(hosted) = app.fleet.share_hosted() else {
         return Vec::new();
     };
     let percent = (hosted * 100.0).round();
-    let right = ((hosted * SPLIT as f64).round() as usize).min(SPLIT);
+    let right = ((hosted * columns as f64).round() as usize).min(columns);
     vec![
         Span::styled(
             format!("self {:.0} ", 100.0 - percent),
             theme.of(Role::SelfHosted),
         ),
         Span::styled(
-            theme.glyphs.bar.repeat(SPLIT - right),
+            theme.glyphs.bar.repeat(columns - right),
             theme.of(Role::SelfHosted),
         ),
         Span::styled(theme.glyphs.bar.repeat(right), theme.of(Role::Hosted)),

@@ -63,6 +63,7 @@ pub fn preview(fleet: &Fleet, command: &Command) -> Preview {
         }
     }
     for model in models_of(fleet, command) {
+        tell_weights(&mut preview, fleet, &after, &model);
         tell_traffic(&mut preview, fleet, &after, &model);
     }
     tell_money(&mut preview, fleet, &after, command);
@@ -271,6 +272,21 @@ fn tell_backend(preview: &mut Preview, fleet: &Fleet, before: &Backend, then: &B
         preview
             .what
             .push("It stays out of service until somebody presses u".into());
+    }
+}
+
+/// Which weights change, also where no share does because a sibling sleeps or is limited.
+fn tell_weights(preview: &mut Preview, fleet: &Fleet, after: &Fleet, model: &ModelId) {
+    let changed: Vec<String> = fleet
+        .backends_of(model)
+        .zip(after.backends_of(model))
+        .filter(|(was, is)| was.weight != is.weight)
+        .map(|(was, is)| format!("{} from {} to {}", was.id, was.weight, is.weight))
+        .collect();
+    if !changed.is_empty() {
+        preview
+            .what
+            .push(format!("Weights: {}", changed.join(", ")));
     }
 }
 

@@ -1,5 +1,7 @@
 //! What an action will do, before it runs; and the pin form.
 
+mod pin;
+
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
@@ -8,7 +10,7 @@ use unicode_width::UnicodeWidthStr;
 
 use super::help::centred;
 use crate::fleet::{Preview, Usd};
-use crate::tui::app::{App, Mode, PinField};
+use crate::tui::app::{App, Mode};
 use crate::tui::text;
 use crate::tui::theme::{Role, Theme};
 use crate::tui::widget::panel;
@@ -171,7 +173,7 @@ fn body(app: &App, width: u16) -> Vec<Line<'static>> {
             field,
             error,
             ..
-        } => form(app, duration, reason, *field, error.as_deref()),
+        } => pin::form(app, duration, reason, *field, error.as_deref()),
         Mode::Normal | Mode::Filter | Mode::Palette { .. } | Mode::Help => Vec::new(),
     }
 }
@@ -313,66 +315,6 @@ fn told_all(app: &App, all: &[Preview], width: u16) -> Vec<Line<'static>> {
         ));
     }
     out
-}
-
-fn form(
-    app: &App,
-    duration: &str,
-    reason: &str,
-    field: PinField,
-    error: Option<&str>,
-) -> Vec<Line<'static>> {
-    let theme = &app.theme;
-    let entry = |label: &str, value: &str, focused: bool, hint: &str| {
-        let mut spans = vec![
-            Span::styled(
-                format!("{label:<LABELS$}"),
-                theme.of(if focused { Role::Accent } else { Role::Dim }),
-            ),
-            Span::styled(value.to_owned(), theme.of(Role::Strong)),
-        ];
-        if focused {
-            spans.push(Span::styled(theme.glyphs.edge, theme.of(Role::Accent)));
-        }
-        if value.is_empty() {
-            spans.push(Span::styled(format!(" {hint}"), theme.of(Role::Faint)));
-        }
-        Line::from(spans)
-    };
-    vec![
-        Line::default(),
-        entry(
-            "for",
-            duration,
-            field == PinField::Duration,
-            "until it is lifted",
-        ),
-        entry(
-            "because",
-            reason,
-            field == PinField::Reason,
-            "the others will read it",
-        ),
-        Line::default(),
-        error.map_or_else(
-            || {
-                Line::from(Span::styled(
-                    "It stays warm; its idle timer rests. Times like 90m, 4h, 2d.",
-                    theme.of(Role::Dim),
-                ))
-            },
-            |e| Line::from(Span::styled(e.to_owned(), theme.of(Role::Critical))),
-        ),
-        Line::default(),
-        Line::from(vec![
-            Span::styled("tab", theme.of(Role::Accent)),
-            Span::styled(" field   ", theme.of(Role::Dim)),
-            Span::styled("enter", theme.of(Role::Accent)),
-            Span::styled(" preview   ", theme.of(Role::Dim)),
-            Span::styled("esc", theme.of(Role::Accent)),
-            Span::styled(" cancel", theme.of(Role::Dim)),
-        ]),
-    ]
 }
 
 fn heading(theme: &Theme, text: &'static str) -> Line<'static> {

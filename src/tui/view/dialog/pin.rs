@@ -1,0 +1,68 @@
+//! The pin form: for how long, and why.
+
+use ratatui::text::{Line, Span};
+
+use super::LABELS;
+use crate::tui::app::{App, PinField};
+use crate::tui::theme::Role;
+
+/// Its lines, with the cursor in the field that has the keyboard.
+pub(super) fn form(
+    app: &App,
+    duration: &str,
+    reason: &str,
+    field: PinField,
+    error: Option<&str>,
+) -> Vec<Line<'static>> {
+    let theme = &app.theme;
+    let entry = |label: &str, value: &str, focused: bool, hint: &str| {
+        let mut spans = vec![
+            Span::styled(
+                format!("{label:<LABELS$}"),
+                theme.of(if focused { Role::Accent } else { Role::Dim }),
+            ),
+            Span::styled(value.to_owned(), theme.of(Role::Strong)),
+        ];
+        if focused {
+            spans.push(Span::styled(theme.glyphs.edge, theme.of(Role::Accent)));
+        }
+        if value.is_empty() {
+            spans.push(Span::styled(format!(" {hint}"), theme.of(Role::Faint)));
+        }
+        Line::from(spans)
+    };
+    vec![
+        Line::default(),
+        entry(
+            "for",
+            duration,
+            field == PinField::Duration,
+            "until it is lifted",
+        ),
+        entry(
+            "because",
+            reason,
+            field == PinField::Reason,
+            "the others will read it",
+        ),
+        Line::default(),
+        error.map_or_else(
+            || {
+                Line::from(Span::styled(
+                    "It stays warm; its idle timer rests. Times like 90m, 4h, 2d.",
+                    theme.of(Role::Dim),
+                ))
+            },
+            |e| Line::from(Span::styled(e.to_owned(), theme.of(Role::Critical))),
+        ),
+        Line::default(),
+        Line::from(vec![
+            Span::styled("tab", theme.of(Role::Accent)),
+            Span::styled(" field   ", theme.of(Role::Dim)),
+            Span::styled("enter", theme.of(Role::Accent)),
+            Span::styled(" preview   ", theme.of(Role::Dim)),
+            Span::styled("esc", theme.of(Role::Accent)),
+            Span::styled(" cancel", theme.of(Role::Dim)),
+        ]),
+    ]
+}

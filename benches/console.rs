@@ -136,6 +136,9 @@ fn fleet(now: DateTime<Utc>) -> Fleet {
                     backends: (0..PER_MODEL).map(|b| name(m * PER_MODEL + b)).collect(),
                     cold: ColdPolicy::Wait,
                     data_path: DataPath::Any,
+                    rules: Vec::new(),
+                    max_waiting: 10_000,
+                    choose_backend: false,
                     evals: Vec::new(),
                 })
             })
@@ -159,6 +162,7 @@ fn fleet(now: DateTime<Utc>) -> Fleet {
                         ceiling: None,
                     }),
                     state: State::Warm { since: now },
+                    max_running: None,
                     weight: 25,
                     pin: None,
                     drained: None,

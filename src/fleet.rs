@@ -23,6 +23,7 @@ mod observe;
 pub mod order;
 pub mod preview;
 pub mod request;
+pub mod rule;
 mod tick;
 pub mod wake;
 

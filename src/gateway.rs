@@ -35,7 +35,7 @@ use http_body_util::Full;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::Client as Pool;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
@@ -44,6 +44,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
+pub use crate::config::{Api, Auth, Gateway as Settings};
 use crate::fleet::{BackendId, Fleet, ModelId, Observation};
 use crate::handle;
 use desk::Desk;
@@ -71,8 +72,48 @@ pub struct Upstream {
     pub url: String,
     /// The model's name there, where it differs.
     pub model: Option<String>,
-    /// Sent as a bearer token.
+    /// Sent to it and to nobody else.
     pub key: Option<Key>,
+    /// How the key is sent.
+    pub auth: Auth,
+    /// The shape of its addresses.
+    pub api: Api,
+    /// With [`Api::Azure`]: the dated version.
+    pub api_version: Option<String>,
+    /// A stream that says nothing for this long has failed, fleet time.
+    pub stall_after: TimeDelta,
+    /// It is asked for usage in every event of a stream.
+    pub continuous_usage: bool,
+}
+
+impl Upstream {
+    /// A server at `url` that speaks OpenAI's API, asks for no key, and has the model under its own name.
+    pub fn at(backend: impl Into<BackendId>, url: impl Into<String>) -> Self {
+        Self {
+            backend: backend.into(),
+            url: url.into(),
+            model: None,
+            key: None,
+            auth: Auth::Bearer,
+            api: Api::Openai,
+            api_version: None,
+            stall_after: TimeDelta::minutes(2),
+            continuous_usage: false,
+        }
+    }
+}
+
+/// Who may ask.
+#[derive(Clone, Debug)]
+pub struct Client {
+    /// Whose key it is, for records.
+    pub name: Arc<str>,
+    /// The key.
+    pub key: Key,
+    /// What comes with it never goes to a hosted backend.
+    pub self_only: bool,
+    /// The models that it may ask for; `None`: all.
+    pub models: Option<Vec<String>>,
 }
 
 /// A secret that is sent to an upstream and shown to nobody.
@@ -95,6 +136,10 @@ impl fmt::Debug for Key {
 /// What the gateway needs of the rest.
 #[derive(Debug)]
 pub struct Door {
+    /// Limits, heartbeat and access log.
+    pub settings: Settings,
+    /// Who may ask; empty: everybody.
+    pub clients: Vec<Client>,
     /// How each backend is reached; one that is missing here gets no requests.
     pub upstreams: Vec<Upstream>,
     /// The newest picture.
@@ -117,7 +162,7 @@ struct Gate {
     started: DateTime<Utc>,
     slots: HashMap<BackendId, Arc<Slot>>,
     desks: RwLock<HashMap<ModelId, Arc<Desk>>>,
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    client: Pool<HttpsConnector<HttpConnector>, Full<Bytes>>,
     /// Everything that outlives its request: records on their way, keepers of waiting rooms.
     tasks: TaskTracker,
     runtime: tokio::runtime::Handle,
@@ -213,7 +258,7 @@ async fn converse(gate: Arc<Gate>, stream: TcpStream) {
 }
 
 /// The connections to upstreams; `secure` where one of them is reached by TLS.
-fn client(secure: bool) -> Client<HttpsConnector<HttpConnector>, Full<Bytes>> {
+fn client(secure: bool) -> Pool<HttpsConnector<HttpConnector>, Full<Bytes>> {
     let mut http = HttpConnector::new();
     http.set_nodelay(true);
     http.enforce_http(false);
@@ -229,7 +274,7 @@ fn client(secure: bool) -> Client<HttpsConnector<HttpConnector>, Full<Bytes>> {
         mozillas()
     };
     let https = roots.https_or_http().enable_http1().wrap_connector(http);
-    Client::builder(TokioExecutor::new())
+    Pool::builder(TokioExecutor::new())
         .pool_idle_timeout(IDLE)
         .pool_timer(TokioTimer::new())
         .build(https)

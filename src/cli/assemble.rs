@@ -1,5 +1,8 @@
 //! From a configuration to a fleet and the ways to reach it.
 
+mod clients;
+mod rules;
+
 use std::collections::{HashSet, VecDeque};
 use std::sync::Arc;
 
@@ -13,12 +16,15 @@ use crate::fleet::ledger::Ledger;
 use crate::fleet::live::Live;
 use crate::fleet::model::{ColdPolicy, DataPath, Eval};
 use crate::fleet::{Backend, BackendId, Fleet, Kind, Model, Stage, State, Usd};
-use crate::gateway::{Key, Upstream};
+use crate::gateway::{Client, Key, Upstream};
 use crate::source::Target;
+use clients::{clients, secret};
+use rules::rules;
 
 /// A fleet and the ways to reach each of its backends.
 pub(super) struct Assembled {
     pub(super) fleet: Fleet,
+    pub(super) clients: Vec<Client>,
     pub(super) targets: Vec<Target>,
     pub(super) upstreams: Vec<Upstream>,
     pub(super) reaches: Vec<(BackendId, Reach)>,
@@ -36,6 +42,7 @@ pub(super) fn assemble(
     );
     let mut out = Assembled {
         fleet: empty(config, speed, now)?,
+        clients: clients(config)?,
         targets: Vec::new(),
         upstreams: Vec::new(),
         reaches: Vec::new(),
@@ -62,11 +69,17 @@ pub(super) fn assemble(
                 config::Cold::Wait => ColdPolicy::Wait,
                 config::Cold::Overflow => ColdPolicy::Overflow,
                 config::Cold::Reject => ColdPolicy::Reject,
+                config::Cold::Bridge => ColdPolicy::Bridge {
+                    over: model.bridge_over,
+                },
             },
             data_path: match model.data_path {
                 config::DataPath::Any => DataPath::Any,
                 config::DataPath::SelfHosted => DataPath::SelfHosted,
             },
+            rules: rules(model).with_context(|| place.clone())?,
+            max_waiting: model.max_waiting,
+            choose_backend: model.choose_backend,
             evals: Vec::new(),
         };
         for backend in &model.backends {
@@ -131,17 +144,7 @@ fn add_backend(
         "it is hosted, and its model may only use self-hosted backends; set its weight to 0"
     );
     ensure!(c.budget <= c.cap, "its budget is longer than its cap");
-    let key = match &c.api_key_env {
-        Some(variable) => Some(
-            std::env::var(variable)
-                .ok()
-                .filter(|k| !k.is_empty())
-                .with_context(|| {
-                    format!("api_key_env: the environment variable {variable} is not set")
-                })?,
-        ),
-        None => None,
-    };
+    let (key, auth) = access(c)?;
     let sleep = sleep_way(c)?;
     let kind = if c.hosted {
         hosted(c)?
@@ -176,6 +179,7 @@ fn add_backend(
         } else {
             State::Unknown { since: now }
         },
+        max_running: c.max_running,
         weight: c.weight,
         pin,
         drained: None,
@@ -200,10 +204,14 @@ fn add_backend(
         sleeps: matches!(sleep, SleepWay::Level1 | SleepWay::Level2),
     });
     out.upstreams.push(Upstream {
-        backend: id.clone(),
-        url: url.clone(),
         model: c.upstream_model.clone(),
         key: key.clone().map(Key::new),
+        auth,
+        api: c.api,
+        api_version: c.api_version.clone(),
+        stall_after: c.stall_after,
+        continuous_usage: c.continuous_usage,
+        ..Upstream::at(id.clone(), url.clone())
     });
     out.reaches.push((
         id,
@@ -215,6 +223,28 @@ fn add_backend(
         },
     ));
     Ok(())
+}
+
+/// The key of a backend and how it is sent.
+fn access(c: &config::Backend) -> Result<(Option<String>, config::Auth)> {
+    let key = match (&c.api_key_env, &c.api_key_file) {
+        (Some(_), Some(_)) => bail!("it has api_key_env and api_key_file; leave one of them"),
+        (None, None) => None,
+        (env, file) => Some(secret(env.as_deref(), file.as_deref()).context("its API key")?),
+    };
+    ensure!(
+        c.api_version.is_none() || c.api == config::Api::Azure,
+        "api_version goes with api = \"azure\"; remove it"
+    );
+    ensure!(
+        c.max_running != Some(0),
+        "max_running = 0 would send it nothing; remove it, or set its weight to 0"
+    );
+    let auth = c.auth.unwrap_or(match c.api {
+        config::Api::Openai => config::Auth::Bearer,
+        config::Api::Azure | config::Api::AzureV1 => config::Auth::ApiKey,
+    });
+    Ok((key, auth))
 }
 
 fn sleep_way(c: &config::Backend) -> Result<SleepWay> {

@@ -63,6 +63,7 @@ async fn live(args: Args, theme: tui::theme::Theme) -> Result<()> {
 
     let Assembled {
         mut fleet,
+        clients,
         targets,
         upstreams,
         reaches,
@@ -86,6 +87,8 @@ async fn live(args: Args, theme: tui::theme::Theme) -> Result<()> {
         ));
     }
     let door = gateway::Door {
+        settings: config.gateway.clone(),
+        clients,
         upstreams,
         fleet: hub.handle.snapshots.clone(),
         orders: hub.handle.orders.clone(),

@@ -69,7 +69,7 @@ impl Backend {
         self.ledger.tokens_in += usage.input;
         self.ledger.tokens_cached += usage.cached;
         self.ledger.tokens_out += usage.output;
-        if record.usage.is_none() && record.status == 200 {
+        if record.usage.is_none() && record.ttft.is_some() {
             self.ledger.unmetered += 1;
         }
     }

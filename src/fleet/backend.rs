@@ -29,6 +29,8 @@ pub struct Backend {
     pub kind: Kind,
     /// Where it is in its life.
     pub state: State,
+    /// Requests that it is sent at once at most; `None`: no limit.
+    pub max_running: Option<u32>,
     /// Its share of the model's traffic as asked for, relative to its siblings; see [`super::Fleet::shares`].
     pub weight: u32,
     /// Kept warm by an operator.

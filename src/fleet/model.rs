@@ -1,8 +1,13 @@
 //! A model: the name that clients ask for, and how its requests are routed.
 
+use chrono::TimeDelta;
 use serde::{Deserialize, Serialize};
 
 use super::id::{BackendId, ModelId};
+use super::rule::Rule;
+
+/// Requests that one model holds at most where its config does not say.
+pub const MAX_WAITING: u32 = 10_000;
 
 /// The name that clients ask for.
 #[derive(Clone, Debug, Serialize)]
@@ -15,6 +20,12 @@ pub struct Model {
     pub cold: ColdPolicy,
     /// Where its traffic may go.
     pub data_path: DataPath,
+    /// Who answers what, before weights decide; in order.
+    pub rules: Vec<Rule>,
+    /// Requests that are held at most.
+    pub max_waiting: u32,
+    /// Whether a client may name a backend itself (`x-fleet-backend`).
+    pub choose_backend: bool,
     /// Evaluation scores by backend, from the config.
     pub evals: Vec<Eval>,
 }
@@ -30,6 +41,11 @@ pub enum ColdPolicy {
     Overflow,
     /// Refused with 503 and `Retry-After`.
     Reject,
+    /// Answered by the next backend while the wake is estimated to take longer than `over` yet, held from then on.
+    Bridge {
+        /// A wake that takes no longer than this is waited for.
+        over: TimeDelta,
+    },
 }
 
 /// Where a model's traffic may go.

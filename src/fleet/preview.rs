@@ -308,7 +308,9 @@ fn tell_traffic(preview: &mut Preview, fleet: &Fleet, after: &Fleet, model: &Mod
     if then.is_empty() && !before.is_empty() {
         let meets = match facts.map_or(ColdPolicy::Wait, |m| m.cold) {
             _ if after.backends_of(model).all(|b| b.drained.is_some()) => "new requests get 503",
-            ColdPolicy::Wait => "the next request is held while it wakes again",
+            ColdPolicy::Wait | ColdPolicy::Bridge { .. } => {
+                "the next request is held while it wakes again"
+            }
             ColdPolicy::Overflow | ColdPolicy::Reject => "new requests get 503",
         };
         preview

@@ -1,5 +1,7 @@
 //! One answered request, as the gateway recorded it.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::Serialize;
 
@@ -15,6 +17,10 @@ pub struct RequestRecord {
     pub at: DateTime<Utc>,
     /// The model asked for.
     pub model: ModelId,
+    /// What was asked of it.
+    pub operation: Operation,
+    /// The name of the client key that it came with; `None` where the gateway has none.
+    pub key: Option<Arc<str>>,
     /// Who answered; `None` when nobody did.
     pub backend: Option<BackendId>,
     /// Why it went there.
@@ -48,6 +54,43 @@ pub struct Usage {
     pub cached: u64,
     /// Produced tokens.
     pub output: u64,
+    /// Of these, the ones that the model thought with and did not show.
+    pub reasoning: u64,
+}
+
+/// What was asked of a model: the path of the request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Operation {
+    /// `/v1/chat/completions`
+    #[default]
+    Chat,
+    /// `/v1/completions`
+    Completions,
+    /// `/v1/embeddings`
+    Embeddings,
+    /// `/v1/responses`
+    Responses,
+}
+
+impl Operation {
+    /// All of them.
+    pub const ALL: [Self; 4] = [
+        Self::Chat,
+        Self::Completions,
+        Self::Embeddings,
+        Self::Responses,
+    ];
+
+    /// The path below `/v1`.
+    pub fn path(self) -> &'static str {
+        match self {
+            Self::Chat => "chat/completions",
+            Self::Completions => "completions",
+            Self::Embeddings => "embeddings",
+            Self::Responses => "responses",
+        }
+    }
 }
 
 /// Why a request went where it went.
@@ -56,10 +99,16 @@ pub struct Usage {
 pub enum Route {
     /// Chosen by weight.
     Weight,
-    /// The client named the backend.
+    /// The client named the backend, or a rule on a header did.
     Header,
     /// A rule on the response format.
     Schema,
+    /// A rule on requests with tools.
+    Tools,
+    /// A rule on the prompt's length.
+    Length,
+    /// Answered by another backend while the wake still takes too long.
+    Bridge,
     /// The first choice could not answer.
     Fallback,
     /// There is only one.
@@ -75,6 +124,9 @@ impl Route {
             Self::Weight => "weight",
             Self::Header => "header",
             Self::Schema => "schema",
+            Self::Tools => "tools",
+            Self::Length => "length",
+            Self::Bridge => "bridge",
             Self::Fallback => "fallback",
             Self::Only => "only",
             Self::None => "none",

@@ -47,6 +47,8 @@ impl Account {
             id,
             at,
             model,
+            operation: crate::fleet::request::Operation::Chat,
+            key: None,
             backend: None,
             route: Route::None,
             status: CLIENT_CLOSED,

@@ -127,17 +127,29 @@ pub(crate) fn choose(
     let coming = |(_, row): &(usize, &Row)| row.standing == Standing::Coming;
     let weighted_coming = open().filter(coming).any(|(_, row)| row.weight > 0);
     match (spare, cold) {
-        (Some(seat), ColdPolicy::Overflow) if weighted_coming => return Choice::OneAndWake(seat),
-        (Some(seat), ColdPolicy::Wait | ColdPolicy::Overflow | ColdPolicy::Reject)
-            if !weighted_coming =>
-        {
+        (Some(seat), ColdPolicy::Overflow | ColdPolicy::Bridge { .. }) if weighted_coming => {
+            return Choice::OneAndWake(seat);
+        }
+        (
+            Some(seat),
+            ColdPolicy::Wait
+            | ColdPolicy::Overflow
+            | ColdPolicy::Reject
+            | ColdPolicy::Bridge { .. },
+        ) if !weighted_coming => {
             return Choice::One(seat, Route::Fallback);
         }
-        (Some(_) | None, ColdPolicy::Wait | ColdPolicy::Overflow | ColdPolicy::Reject) => {}
+        (
+            Some(_) | None,
+            ColdPolicy::Wait
+            | ColdPolicy::Overflow
+            | ColdPolicy::Reject
+            | ColdPolicy::Bridge { .. },
+        ) => {}
     }
     if open().any(|row| coming(&row)) {
         return match cold {
-            ColdPolicy::Wait | ColdPolicy::Overflow => Choice::Hold,
+            ColdPolicy::Wait | ColdPolicy::Overflow | ColdPolicy::Bridge { .. } => Choice::Hold,
             ColdPolicy::Reject => Choice::Refuse(Why::Asleep),
         };
     }

@@ -87,6 +87,7 @@ pub(crate) fn read_usage(raw: &RawValue) -> Option<Usage> {
             .and_then(|details| details.cached_tokens)
             .unwrap_or(0),
         output: fields.completion_tokens.unwrap_or(0),
+        reasoning: 0,
     })
 }
 
@@ -332,6 +333,7 @@ mod tests {
                 input: 9,
                 cached: 8,
                 output: 4,
+                reasoning: 0,
             }),
             finished: true,
             done: true,

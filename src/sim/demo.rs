@@ -85,6 +85,7 @@ fn config(place: &Places<'_>) -> Config {
         name: "demo".to_owned(),
         listen: ([127, 0, 0, 1], 0).into(),
         fixed_per_month: Some(money("1200.00")),
+        gateway: crate::config::Gateway::default(),
         models: vec![
             model(
                 "llama-3.3-70b",
@@ -158,6 +159,10 @@ fn model(name: &str, backends: Vec<Backend>) -> Model {
     Model {
         name: name.to_owned(),
         cold: Cold::Wait,
+        bridge_over: TimeDelta::seconds(30),
+        max_waiting: 10_000,
+        choose_backend: true,
+        rules: Vec::new(),
         data_path: DataPath::Any,
         backends,
     }
@@ -205,6 +210,13 @@ fn blank(name: &str) -> Backend {
         provider: None,
         upstream_model: None,
         api_key_env: None,
+        api_key_file: None,
+        auth: None,
+        api: crate::config::Api::Openai,
+        api_version: None,
+        max_running: None,
+        stall_after: TimeDelta::minutes(2),
+        continuous_usage: false,
         weight: 100,
         rate: None,
         price: None,

@@ -11,8 +11,8 @@ use fleetctl::fleet::engine::EngineSample;
 use fleetctl::fleet::ledger::Ledger;
 use fleetctl::fleet::live::Live;
 use fleetctl::fleet::message::{Action, Actor, Command, Observation, StageMark};
-use fleetctl::fleet::model::{ColdPolicy, DataPath, Model};
-use fleetctl::fleet::request::{RequestRecord, Route, Usage};
+use fleetctl::fleet::model::{ColdPolicy, DataPath, MAX_WAITING, Model};
+use fleetctl::fleet::request::{Operation, RequestRecord, Route, Usage};
 use fleetctl::fleet::wake::{Failure, Stage, State};
 use fleetctl::fleet::{Fleet, Kind, Usd, preview};
 use serde::Deserialize;
@@ -218,6 +218,9 @@ impl Story {
                     } else {
                         DataPath::Any
                     },
+                    rules: Vec::new(),
+                    max_waiting: MAX_WAITING,
+                    choose_backend: true,
                     evals: Vec::new(),
                 }));
             }
@@ -288,6 +291,7 @@ impl Given {
             model: self.model.as_str().into(),
             kind,
             state,
+            max_running: None,
             weight: self.weight,
             pin: self.pin.as_ref().map(|reason| Pin {
                 until: None,
@@ -575,6 +579,7 @@ fn observation(text: &str, at: DateTime<Utc>) -> Observation {
         },
         "request" => {
             let usage = Usage {
+                reasoning: 0,
                 input: number("in").unwrap_or(0.0) as u64,
                 cached: number("cached").unwrap_or(0.0) as u64,
                 output: number("out").unwrap_or(0.0) as u64,
@@ -583,6 +588,8 @@ fn observation(text: &str, at: DateTime<Utc>) -> Observation {
                 id: "r".into(),
                 at,
                 model: "m".into(),
+                operation: Operation::Chat,
+                key: None,
                 backend: Some(backend),
                 route: Route::Weight,
                 status: 200,

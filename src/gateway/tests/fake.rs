@@ -19,9 +19,9 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::Clock;
 use crate::fleet::backend::{Capacity, Hosted, Price, SelfHosted, SleepWay};
-use crate::fleet::model::{ColdPolicy, DataPath};
+use crate::fleet::model::{ColdPolicy, DataPath, MAX_WAITING};
 use crate::fleet::{Backend, Fleet, Kind, Model, Observation, RequestRecord, State, Usd};
-use crate::gateway::{Door, Key, Upstream, run};
+use crate::gateway::{Door, Key, Settings, Upstream, run};
 use crate::handle::Order;
 
 /// A request as an upstream got it, and the way to answer it.
@@ -140,6 +140,7 @@ fn backend(id: &str, weight: u32, state: State, kind: Kind) -> Backend {
         model: "m".into(),
         kind,
         state,
+        max_running: None,
         weight,
         pin: None,
         drained: None,
@@ -178,6 +179,9 @@ pub(super) fn fleet(cold: ColdPolicy, data_path: DataPath, backends: Vec<Backend
             backends: backends.iter().map(|it| it.id.clone()).collect(),
             cold,
             data_path,
+            rules: Vec::new(),
+            max_waiting: MAX_WAITING,
+            choose_backend: true,
             evals: Vec::new(),
         })],
         backends: backends.into_iter().map(Arc::new).collect(),
@@ -216,12 +220,13 @@ pub(super) fn door(
     let (to_orders, orders) = mpsc::channel(16);
     let (to_observations, observations) = mpsc::channel(64);
     let upstreams = urls.iter().map(|(id, url)| Upstream {
-        backend: (*id).into(),
-        url: url.clone(),
         model: (*id == "renamed").then(|| "far/name".to_owned()),
         key: Some(Key::new("upstream-secret")),
+        ..Upstream::at(*id, url)
     });
     let door = Door {
+        settings: Settings::default(),
+        clients: Vec::new(),
         upstreams: upstreams.collect(),
         fleet,
         orders: to_orders,

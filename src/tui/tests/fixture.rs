@@ -11,8 +11,8 @@ use crate::fleet::history::Point;
 use crate::fleet::ledger::{Ledger, Minute};
 use crate::fleet::live::Live;
 use crate::fleet::message::{Actor, AuditEntry};
-use crate::fleet::model::{ColdPolicy, DataPath, Eval};
-use crate::fleet::request::{RequestRecord, Route, Usage};
+use crate::fleet::model::{ColdPolicy, DataPath, Eval, MAX_WAITING};
+use crate::fleet::request::{Operation, RequestRecord, Route, Usage};
 use crate::fleet::wake::{Drain, Failure, StageSpan, Wake, WakeRecord};
 use crate::fleet::{
     Backend, BackendId, Finding, Fleet, Kind, Model, ModelId, Severity, Stage, State, Usd,
@@ -148,6 +148,7 @@ fn backend(model: &str, id: &str, kind: Kind, state: State, weight: u32) -> Back
         model: model.into(),
         kind,
         state,
+        max_running: None,
         weight,
         pin: None,
         drained: None,
@@ -447,6 +448,9 @@ pub(in crate::tui) fn fleet() -> Fleet {
                 backends: own,
                 cold: ColdPolicy::Wait,
                 data_path: DataPath::Any,
+                rules: Vec::new(),
+                max_waiting: MAX_WAITING,
+                choose_backend: true,
                 evals,
             })
         })
@@ -600,6 +604,8 @@ fn requests() -> VecDeque<Arc<RequestRecord>> {
                 id: format!("req-{:04x}", 4096 + i),
                 at: ago(i * 3),
                 model: model.into(),
+                operation: Operation::Chat,
+                key: None,
                 backend: backend.map(Into::into),
                 route,
                 status,
@@ -611,6 +617,7 @@ fn requests() -> VecDeque<Arc<RequestRecord>> {
                     input,
                     cached: 0,
                     output,
+                    reasoning: 0,
                 }),
                 partial: status == 499,
                 cost: Some(usd(cost)),

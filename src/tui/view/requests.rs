@@ -273,8 +273,8 @@ fn status(status: u16) -> Role {
 fn route(route: Route) -> Role {
     match route {
         Route::Weight | Route::Only => Role::Dim,
-        Route::Header | Route::Schema => Role::Text,
-        Route::Fallback => Role::Warning,
+        Route::Header | Route::Schema | Route::Tools | Route::Length => Role::Text,
+        Route::Fallback | Route::Bridge => Role::Warning,
         Route::None => Role::Faint,
     }
 }

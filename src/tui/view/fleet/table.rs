@@ -250,6 +250,7 @@ fn group(app: &App, model: &ModelId, line: Rect, buf: &mut Buffer) {
         ColdPolicy::Wait => {}
         ColdPolicy::Overflow => notes.push("overflow when cold"),
         ColdPolicy::Reject => notes.push("rejects when cold"),
+        ColdPolicy::Bridge { .. } => notes.push("bridged when cold"),
     }
     if facts.data_path == DataPath::SelfHosted {
         notes.push("self-hosted only");

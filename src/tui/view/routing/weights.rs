@@ -170,9 +170,10 @@ fn state(app: &App, backend: &Backend) -> Line<'static> {
 /// What a request meets when nothing is ready, and where the model's traffic may go.
 fn policies(theme: &Theme, model: &Model) -> Line<'static> {
     let cold = match model.cold {
-        ColdPolicy::Wait => "cold: wait",
-        ColdPolicy::Overflow => "cold: overflow",
-        ColdPolicy::Reject => "cold: reject",
+        ColdPolicy::Wait => "cold: wait".to_owned(),
+        ColdPolicy::Overflow => "cold: overflow".to_owned(),
+        ColdPolicy::Reject => "cold: reject".to_owned(),
+        ColdPolicy::Bridge { over } => format!("cold: bridge over {}", text::age(over)),
     };
     let path = match model.data_path {
         DataPath::Any => "data: anywhere",

@@ -1,0 +1,72 @@
+//! How the gateway treats its clients: keys, limits, the access log.
+
+use std::path::PathBuf;
+
+use chrono::TimeDelta;
+use serde::Deserialize;
+
+use super::model::DataPath;
+use super::span::{optional_span, span};
+
+/// The door. Times here are wall time.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Gateway {
+    /// Who may ask. Without any, everybody who reaches the address may, and the address must be loopback.
+    #[serde(rename = "key")]
+    pub keys: Vec<ClientKey>,
+    /// The largest body that is taken, MiB.
+    pub max_body_mib: u32,
+    /// Connections at once; those beyond wait for a place.
+    pub max_connections: u32,
+    /// A request must have arrived within this time of its first byte: headers, and then the body.
+    #[serde(deserialize_with = "span")]
+    pub request_within: TimeDelta,
+    /// A client that takes nothing of its answer for this long is given up.
+    #[serde(deserialize_with = "span")]
+    pub client_stall: TimeDelta,
+    /// A connection without a request is closed after this long.
+    #[serde(deserialize_with = "span")]
+    pub keep_alive: TimeDelta,
+    /// A stream that is held gets a comment line this often, so that no proxy cuts it; absent: none, unless its
+    /// `x-fleet-heartbeat` header asks.
+    #[serde(deserialize_with = "optional_span")]
+    pub heartbeat: Option<TimeDelta>,
+    /// One JSON line a request goes to this file.
+    pub access_log: Option<PathBuf>,
+}
+
+/// One client's key. Exactly one of `env` and `file` says where it is.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClientKey {
+    /// Whose; shown in records and the access log, never the key.
+    pub name: String,
+    /// The environment variable that holds it.
+    #[serde(default)]
+    pub env: Option<String>,
+    /// The file that holds it; white space around it does not count.
+    #[serde(default)]
+    pub file: Option<PathBuf>,
+    /// `any` (default), or `self`: what comes with this key never goes to a hosted backend.
+    #[serde(default)]
+    pub data_path: DataPath,
+    /// The models that it may ask for; absent: all.
+    #[serde(default)]
+    pub models: Option<Vec<String>>,
+}
+
+impl Default for Gateway {
+    fn default() -> Self {
+        Self {
+            keys: Vec::new(),
+            max_body_mib: 32,
+            max_connections: 20_000,
+            request_within: TimeDelta::seconds(60),
+            client_stall: TimeDelta::minutes(2),
+            keep_alive: TimeDelta::minutes(5),
+            heartbeat: None,
+            access_log: None,
+        }
+    }
+}

@@ -3,26 +3,15 @@
 //! Requests are routed by the published picture of the fleet alone: the gateway never asks an engine whether it is awake.
 //! Bodies pass through as they came but for the model's name upstream and the usage that the accounting needs.
 
-mod account;
-mod balance;
-mod circuit;
-mod desk;
-mod envelope;
-mod headers;
-mod live;
-mod names;
-mod peek;
-mod place;
-mod proxy;
-mod room;
-mod route;
-mod sampler;
+mod answer;
+mod choose;
+mod client;
+mod record;
 mod serve;
-mod slot;
-mod sse;
 #[cfg(test)]
 mod tests;
-mod wake;
+mod upstream;
+mod wait;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -47,8 +36,8 @@ use crate::clock::Clock;
 pub use crate::config::{Api, Auth, Gateway as Settings};
 use crate::fleet::{BackendId, Fleet, ModelId, Observation};
 use crate::handle;
-use desk::Desk;
-use slot::Slot;
+use choose::desk::Desk;
+use upstream::slot::Slot;
 
 /// The largest body that is taken, in bytes.
 pub const LARGEST_BODY: usize = 32 << 20;
@@ -206,7 +195,7 @@ impl Gate {
 /// Serves clients until `shutdown`; what runs then may finish within a short grace, and every record has been sent on return.
 pub async fn run(listener: TcpListener, door: Door, shutdown: CancellationToken) {
     let gate = Gate::new(door, shutdown.clone());
-    gate.tasks.spawn(sampler::run(Arc::clone(&gate)));
+    gate.tasks.spawn(record::sampler::run(Arc::clone(&gate)));
     loop {
         let accepted = tokio::select! {
             biased;

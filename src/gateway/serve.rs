@@ -10,16 +10,17 @@ use http_body_util::BodyExt as _;
 use serde_json::json;
 use tokio::time::Instant;
 
-use super::account::Account;
-use super::envelope::{Fault, json_response, one_line};
-use super::live::Reply;
-use super::names::nearest;
-use super::peek::peek;
-use super::place::Search;
-use super::proxy::Ask;
-use super::room::Group;
-use super::slot::Path;
-use super::{Gate, LARGEST_BODY, headers};
+use super::answer::live::Reply;
+use super::client::envelope::{Fault, json_response, one_line};
+use super::client::headers;
+use super::client::names::nearest;
+use super::client::peek::peek;
+use super::record::account::Account;
+use super::upstream::proxy::Ask;
+use super::upstream::slot::Path;
+use super::wait::place::Search;
+use super::wait::room::Group;
+use super::{Gate, LARGEST_BODY};
 use crate::fleet::Fleet;
 
 /// A body over the limit is read on this far and thrown away, so that its connection survives.
@@ -212,7 +213,7 @@ where
 }
 
 /// The seat that the client asks for by name.
-fn asked(headers: &HeaderMap, desk: &super::desk::Desk) -> Result<Option<usize>, Fault> {
+fn asked(headers: &HeaderMap, desk: &super::choose::desk::Desk) -> Result<Option<usize>, Fault> {
     let Some(value) = headers.get(headers::BACKEND) else {
         return Ok(None);
     };

@@ -14,7 +14,7 @@ use super::fake::{
 use crate::fleet::model::{ColdPolicy, DataPath};
 use crate::fleet::wake::{Failure, WakeRecord};
 use crate::fleet::{Actor, Backend, Command, Fleet, Observation, State};
-use crate::gateway::slot::Flight;
+use crate::gateway::upstream::slot::Flight;
 use crate::gateway::{Gate, serve};
 
 const CHAT: &str = r#""model":"m""#;

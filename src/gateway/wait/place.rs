@@ -7,15 +7,15 @@ use chrono::{DateTime, TimeDelta, Utc};
 use http::StatusCode;
 use tokio::time::Instant;
 
-use super::Gate;
-use super::account::Account;
-use super::desk::Desk;
-use super::envelope::Fault;
-use super::room::{Group, PLACES, Room};
-use super::route::{Choice, Standing, Why, choose, standing};
-use super::slot::Flight;
 use crate::fleet::request::Route;
 use crate::fleet::{Backend, Fleet, State};
+use crate::gateway::Gate;
+use crate::gateway::choose::desk::Desk;
+use crate::gateway::choose::route::{Choice, Standing, Why, choose, standing};
+use crate::gateway::client::envelope::Fault;
+use crate::gateway::record::account::Account;
+use crate::gateway::upstream::slot::Flight;
+use crate::gateway::wait::room::{Group, PLACES, Room};
 
 /// A wake may take this long where its backend does not say.
 const CAP: TimeDelta = TimeDelta::minutes(10);
@@ -50,7 +50,7 @@ impl Gate {
     ///
     /// # Errors
     /// Where it goes nowhere: the answer to the client.
-    pub(super) async fn place(
+    pub(in crate::gateway) async fn place(
         self: &Arc<Self>,
         desk: &Arc<Desk>,
         search: &mut Search,

@@ -54,7 +54,9 @@ struct StreamOptions<'a> {
 }
 
 /// Keeps a `null` as the value it is: to put a second `stream_options` beside one would be wrong.
-pub(super) fn raw<'de, D: Deserializer<'de>>(from: D) -> Result<Option<&'de RawValue>, D::Error> {
+pub(in crate::gateway) fn raw<'de, D: Deserializer<'de>>(
+    from: D,
+) -> Result<Option<&'de RawValue>, D::Error> {
     <&RawValue>::deserialize(from).map(Some)
 }
 

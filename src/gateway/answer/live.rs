@@ -8,10 +8,10 @@ use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
-use super::account::Account;
-use super::envelope;
-use super::slot::Flight;
-use super::sse::{Scanner, usage_of_answer};
+use crate::gateway::answer::sse::{Scanner, usage_of_answer};
+use crate::gateway::client::envelope;
+use crate::gateway::record::account::Account;
+use crate::gateway::upstream::slot::Flight;
 
 /// The longest answer whose usage is read, bytes; a longer one passes unmetered.
 const LONGEST_READ: usize = 16 << 20;

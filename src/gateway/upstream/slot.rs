@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use chrono::{DateTime, Utc};
 use http::{HeaderValue, Uri};
 
-use super::Upstream;
-use super::circuit::Circuit;
 use crate::fleet::BackendId;
+use crate::gateway::Upstream;
+use crate::gateway::upstream::circuit::Circuit;
 
 /// The paths that are forwarded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

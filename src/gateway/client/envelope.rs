@@ -7,7 +7,7 @@ use http::header::{ALLOW, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
 use serde_json::{Map, Value, json};
 
-use super::live::Reply;
+use crate::gateway::answer::live::Reply;
 
 /// The longest message that is passed on, in characters.
 const LONGEST_MESSAGE: usize = 2000;

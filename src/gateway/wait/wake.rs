@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::Gate;
-use super::desk::Desk;
-use super::room::Group;
-use super::route::{Choice, Row, Standing, choose};
-use super::slot::lock;
 use crate::fleet::{Actor, Backend, BackendId, Command, Fleet, State};
+use crate::gateway::Gate;
+use crate::gateway::choose::desk::Desk;
+use crate::gateway::choose::route::{Choice, Row, Standing, choose};
+use crate::gateway::upstream::slot::lock;
+use crate::gateway::wait::room::Group;
 use crate::handle::Order;
 
 /// A wake that did not begin is asked for again after this much fleet time: it may have been refused for a reason that passed.
@@ -64,7 +64,7 @@ fn sleeper<'f>(
 
 impl Gate {
     /// Asks for the wake that requests of `group` need, unless that was done.
-    pub(super) fn ask_wake(
+    pub(in crate::gateway) fn ask_wake(
         &self,
         desk: &Desk,
         fleet: &Fleet,
@@ -101,7 +101,7 @@ impl Gate {
     }
 
     /// Keeps the waiting room of `desk` until it is empty: calls those who can go, or who need not wait any longer.
-    pub(super) async fn keep(self: Arc<Self>, desk: Arc<Desk>) {
+    pub(in crate::gateway) async fn keep(self: Arc<Self>, desk: Arc<Desk>) {
         let mut fleet = self.fleet.clone();
         while !desk.room.close() {
             let picture = Arc::clone(&fleet.borrow_and_update());
@@ -118,7 +118,7 @@ impl Gate {
     }
 
     /// Looks at the picture once for all who wait at `desk`.
-    pub(super) fn look(&self, desk: &Desk, fleet: &Fleet) {
+    pub(in crate::gateway) fn look(&self, desk: &Desk, fleet: &Fleet) {
         let Some(model) = desk.model(fleet) else {
             return;
         };

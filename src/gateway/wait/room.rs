@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::oneshot;
 
-use super::slot::lock;
+use crate::gateway::upstream::slot::lock;
 
 /// Requests that one room holds at most.
 pub(crate) const PLACES: usize = 10_000;

@@ -12,18 +12,18 @@ use http_body_util::{BodyExt as _, Full, Limited};
 use hyper::body::Incoming;
 use tokio::time::timeout;
 
-use super::account::Account;
-use super::desk::Desk;
-use super::envelope::{self, Fault};
-use super::headers;
-use super::live::{Live, Reading, Reply};
-use super::peek::Peek;
-use super::place::Search;
-use super::slot::{Flight, Path};
-use super::sse::Scanner;
-use super::{FIRST_BYTE, FIRST_EVENT, Gate};
 use crate::fleet::request::Route;
 use crate::fleet::{BackendId, Observation};
+use crate::gateway::answer::live::{Live, Reading, Reply};
+use crate::gateway::answer::sse::Scanner;
+use crate::gateway::choose::desk::Desk;
+use crate::gateway::client::envelope::{self, Fault};
+use crate::gateway::client::headers;
+use crate::gateway::client::peek::Peek;
+use crate::gateway::record::account::Account;
+use crate::gateway::upstream::slot::{Flight, Path};
+use crate::gateway::wait::place::Search;
+use crate::gateway::{FIRST_BYTE, FIRST_EVENT, Gate};
 
 /// The longest error body that is read, bytes.
 const LONGEST_ERROR: usize = 1 << 20;
@@ -64,7 +64,7 @@ enum Outcome {
 
 impl Gate {
     /// Answers a request that was read and whose model is known.
-    pub(super) async fn forward(
+    pub(in crate::gateway) async fn forward(
         self: &Arc<Self>,
         desk: &Arc<Desk>,
         ask: Ask,

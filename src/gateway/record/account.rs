@@ -5,10 +5,10 @@ use std::sync::Arc;
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::Instant;
 
-use super::Gate;
 use crate::fleet::backend::{Kind, Price};
 use crate::fleet::request::{Route, Usage};
 use crate::fleet::{Backend, ModelId, Observation, RequestRecord, Usd};
+use crate::gateway::Gate;
 
 /// The status of a request whose client went away.
 pub(crate) const CLIENT_CLOSED: u16 = 499;

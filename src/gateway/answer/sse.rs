@@ -9,8 +9,8 @@ use memchr::memmem::Finder;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::peek::raw;
 use crate::fleet::request::Usage;
+use crate::gateway::client::peek::raw;
 
 /// An event longer than this is passed on unread.
 const LONGEST_EVENT: usize = 1 << 20;

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior};
 
-use super::Gate;
 use crate::fleet::{BackendId, ModelId, Observation, State};
+use crate::gateway::Gate;
 
 /// How often it looks, wall time.
 const LOOK: Duration = Duration::from_millis(100);
@@ -18,7 +18,7 @@ const REPEAT: Duration = Duration::from_secs(1);
 type Counts = (Vec<(BackendId, u32)>, Vec<(ModelId, u32)>);
 
 /// Sends [`Observation::Gateway`] when it changed, and again every second while something runs or drains. Idle, it is silent.
-pub(super) async fn run(gate: Arc<Gate>) {
+pub(in crate::gateway) async fn run(gate: Arc<Gate>) {
     let mut ticks = tokio::time::interval(LOOK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut last: Option<Counts> = None;

@@ -4,14 +4,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
 
-use super::Gate;
-use super::balance::Balance;
-use super::room::{Group, Room};
-use super::route::{Row, Standing, standing};
-use super::slot::{Slot, lock};
-use super::wake::Asked;
 use crate::fleet::model::DataPath;
 use crate::fleet::{Backend, BackendId, Fleet, Model, ModelId};
+use crate::gateway::Gate;
+use crate::gateway::choose::balance::Balance;
+use crate::gateway::choose::route::{Row, Standing, standing};
+use crate::gateway::upstream::slot::{Slot, lock};
+use crate::gateway::wait::room::{Group, Room};
+use crate::gateway::wait::wake::Asked;
 
 /// One model. Models and their backends stay as they are while the gateway runs; the picture says how they are.
 #[derive(Debug)]
@@ -36,7 +36,7 @@ pub(crate) struct Seat {
 
 impl Gate {
     /// The desk of a model by its name; `None` when the fleet has no such model.
-    pub(super) fn desk(&self, name: &str, fleet: &Fleet) -> Option<Arc<Desk>> {
+    pub(in crate::gateway) fn desk(&self, name: &str, fleet: &Fleet) -> Option<Arc<Desk>> {
         // Ids are text within, but a map cannot be asked by text alone: the id is made anew.
         let id = ModelId::from(name);
         let known = self.desks.read().unwrap_or_else(PoisonError::into_inner);

@@ -1,0 +1,5 @@
+//! Where a request may go, and whose turn it is.
+
+pub(super) mod balance;
+pub(super) mod desk;
+pub(super) mod route;

@@ -6,6 +6,8 @@
 mod answer;
 mod choose;
 mod client;
+mod forward;
+mod listen;
 mod record;
 mod serve;
 #[cfg(test)]
@@ -16,19 +18,11 @@ mod wait;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, RwLock};
-use std::time::Duration;
 
-use bytes::Bytes;
 use chrono::{DateTime, TimeDelta, Utc};
-use http_body_util::Full;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
-use hyper_util::client::legacy::Client as Pool;
-use hyper_util::client::legacy::connect::HttpConnector;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{mpsc, watch};
+use tokio::net::TcpListener;
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -37,20 +31,9 @@ pub use crate::config::{Api, Auth, Gateway as Settings};
 use crate::fleet::{BackendId, Fleet, ModelId, Observation};
 use crate::handle;
 use choose::desk::Desk;
+use client::keys::Keys;
 use upstream::slot::Slot;
-
-/// The largest body that is taken, in bytes.
-pub const LARGEST_BODY: usize = 32 << 20;
-/// The longest wait for the first event of a stream, fleet time.
-const FIRST_EVENT: TimeDelta = TimeDelta::seconds(120);
-/// The longest wait for an answer that comes in one piece, fleet time: its first byte is its last token's.
-const FIRST_BYTE: TimeDelta = TimeDelta::minutes(10);
-/// The longest wait for a connection to an upstream, wall time.
-const CONNECT: Duration = Duration::from_secs(5);
-/// An idle connection to an upstream is given up before uvicorn does that (5 s): no request meets a closing one.
-const IDLE: Duration = Duration::from_secs(4);
-/// What runs at a shutdown may take this long, wall time.
-const GRACE: Duration = Duration::from_secs(5);
+use upstream::wire::Opener;
 
 /// A backend's address and key. Secrets are not shown.
 #[derive(Clone, Debug)]
@@ -144,14 +127,18 @@ pub struct Door {
 /// The gateway's state, shared by every request.
 #[derive(Debug)]
 struct Gate {
+    settings: Settings,
+    keys: Keys,
     fleet: watch::Receiver<Arc<Fleet>>,
     orders: mpsc::Sender<handle::Order>,
     observations: mpsc::Sender<Observation>,
     clock: Clock,
     started: DateTime<Utc>,
     slots: HashMap<BackendId, Arc<Slot>>,
+    /// One a model: told when a backend of it has a place again.
+    freed: HashMap<ModelId, Arc<Notify>>,
     desks: RwLock<HashMap<ModelId, Arc<Desk>>>,
-    client: Pool<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    opener: Opener,
     /// Everything that outlives its request: records on their way, keepers of waiting rooms.
     tasks: TaskTracker,
     runtime: tokio::runtime::Handle,
@@ -162,9 +149,15 @@ impl Gate {
     /// Must be called within a runtime.
     fn new(door: Door, shutdown: CancellationToken) -> Arc<Self> {
         let mut slots = HashMap::new();
+        let mut freed: HashMap<ModelId, Arc<Notify>> = HashMap::new();
         let secure = door.upstreams.iter().any(|it| it.url.starts_with("https:"));
+        let picture = Arc::clone(&door.fleet.borrow());
         for upstream in door.upstreams {
-            match Slot::new(upstream) {
+            let Some(backend) = picture.backend(&upstream.backend) else {
+                continue;
+            };
+            let freed = freed.entry(backend.model.clone()).or_default();
+            match Slot::new(upstream, Arc::clone(freed)) {
                 Ok(slot) => {
                     slots.insert(slot.id.clone(), Arc::new(slot));
                 }
@@ -172,14 +165,17 @@ impl Gate {
             }
         }
         Arc::new(Self {
+            settings: door.settings,
+            keys: Keys::new(door.clients),
             fleet: door.fleet,
             orders: door.orders,
             observations: door.observations,
             clock: door.clock,
             started: Utc::now(),
             slots,
+            freed,
             desks: RwLock::default(),
-            client: client(secure),
+            opener: Opener::new(secure),
             tasks: TaskTracker::new(),
             runtime: tokio::runtime::Handle::current(),
             shutdown,
@@ -190,81 +186,38 @@ impl Gate {
     fn picture(&self) -> Arc<Fleet> {
         Arc::clone(&self.fleet.borrow())
     }
+
+    /// Tells the fleet. Where its queue is full, somebody waits for a place in it; nothing is lost.
+    fn observe(&self, observation: Observation) {
+        // Closed: the fleet is gone, and nobody is left to tell.
+        if let Err(TrySendError::Full(observation)) = self.observations.try_send(observation) {
+            let to = self.observations.clone();
+            let send = async move {
+                let _ = to.send(observation).await;
+            };
+            self.tasks.spawn_on(send, &self.runtime);
+        }
+    }
+
+    /// Waits until the fleet keeps up with what it is told: records are never lost, so requests must slow down.
+    async fn keep_step(&self) {
+        if self.observations.capacity() == 0 {
+            // The place is given back at once: having had one is enough.
+            let _ = self.observations.reserve().await;
+        }
+    }
 }
 
 /// Serves clients until `shutdown`; what runs then may finish within a short grace, and every record has been sent on return.
 pub async fn run(listener: TcpListener, door: Door, shutdown: CancellationToken) {
-    let gate = Gate::new(door, shutdown.clone());
+    let gate = Gate::new(door, shutdown);
     gate.tasks.spawn(record::sampler::run(Arc::clone(&gate)));
-    loop {
-        let accepted = tokio::select! {
-            biased;
-            () = shutdown.cancelled() => break,
-            accepted = listener.accept() => accepted,
-        };
-        match accepted {
-            Ok((stream, _)) => {
-                gate.tasks.spawn(converse(Arc::clone(&gate), stream));
-            }
-            Err(error) => {
-                // Out of descriptors, most likely: give the ones that end a moment.
-                tracing::warn!("no connection could be taken: {error}");
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
-        }
-    }
-    drop(listener);
+    listen::run(listener, &gate).await;
     gate.tasks.close();
-    if tokio::time::timeout(GRACE * 2, gate.tasks.wait())
+    if tokio::time::timeout(listen::GRACE * 2, gate.tasks.wait())
         .await
         .is_err()
     {
         tracing::warn!("{} tasks did not end in time", gate.tasks.len());
     }
-}
-
-/// One client's connection.
-async fn converse(gate: Arc<Gate>, stream: TcpStream) {
-    // Events are small: none waits for the next.
-    let _ = stream.set_nodelay(true);
-    let shutdown = gate.shutdown.clone();
-    let service = service_fn(move |request| {
-        let gate = Arc::clone(&gate);
-        async move { Ok::<_, std::convert::Infallible>(serve::answer(gate, request).await) }
-    });
-    let mut connection =
-        std::pin::pin!(http1::Builder::new().serve_connection(TokioIo::new(stream), service));
-    let ended = tokio::select! {
-        ended = connection.as_mut() => Ok(ended),
-        () = shutdown.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            tokio::time::timeout(GRACE, connection).await
-        }
-    };
-    if let Ok(Err(error)) = ended {
-        tracing::debug!("a client's connection ended: {error}");
-    }
-}
-
-/// The connections to upstreams; `secure` where one of them is reached by TLS.
-fn client(secure: bool) -> Pool<HttpsConnector<HttpConnector>, Full<Bytes>> {
-    let mut http = HttpConnector::new();
-    http.set_nodelay(true);
-    http.enforce_http(false);
-    http.set_connect_timeout(Some(CONNECT));
-    // The operator's own authorities where the system has some, else Mozilla's. Reading the system's takes a while, which a
-    // fleet without TLS need not spend at its start.
-    let mozillas = || HttpsConnectorBuilder::new().with_webpki_roots();
-    let roots = if secure {
-        HttpsConnectorBuilder::new()
-            .with_native_roots()
-            .unwrap_or_else(|_| mozillas())
-    } else {
-        mozillas()
-    };
-    let https = roots.https_or_http().enable_http1().wrap_connector(http);
-    Pool::builder(TokioExecutor::new())
-        .pool_idle_timeout(IDLE)
-        .pool_timer(TokioTimer::new())
-        .build(https)
 }

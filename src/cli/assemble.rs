@@ -204,7 +204,11 @@ fn add_backend(
         sleeps: matches!(sleep, SleepWay::Level1 | SleepWay::Level2),
     });
     out.upstreams.push(Upstream {
-        model: c.upstream_model.clone(),
+        // Azure's dated addresses have a deployment in them, named like the model where nobody says otherwise.
+        model: c
+            .upstream_model
+            .clone()
+            .or_else(|| (c.api == config::Api::Azure).then(|| model.id.to_string())),
         key: key.clone().map(Key::new),
         auth,
         api: c.api,

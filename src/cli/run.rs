@@ -58,6 +58,10 @@ async fn live(args: Args, theme: tui::theme::Theme) -> Result<()> {
         (None, None) => anyhow::bail!("nothing to look at; name a fleet with --config"),
     };
     let wanted = args.listen.unwrap_or(config.listen);
+    anyhow::ensure!(
+        wanted.ip().is_loopback() || !config.gateway.keys.is_empty(),
+        "{wanted} can be reached from other machines, and the config has no client keys; add a [[gateway.key]], or listen on 127.0.0.1"
+    );
     let listener = bind(wanted, args.config.is_none()).await?;
     let address = listener.local_addr()?;
 

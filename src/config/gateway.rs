@@ -19,15 +19,15 @@ pub struct Gateway {
     pub max_body_mib: u32,
     /// Connections at once; those beyond wait for a place.
     pub max_connections: u32,
-    /// A request must have arrived within this time of its first byte: headers, and then the body.
+    /// The body of a request must have arrived within this time.
     #[serde(deserialize_with = "span")]
-    pub request_within: TimeDelta,
+    pub body_within: TimeDelta,
     /// A client that takes nothing of its answer for this long is given up.
     #[serde(deserialize_with = "span")]
     pub client_stall: TimeDelta,
-    /// A connection without a request is closed after this long.
+    /// A connection on which no request, with all its headers, has come for this long is closed.
     #[serde(deserialize_with = "span")]
-    pub keep_alive: TimeDelta,
+    pub idle: TimeDelta,
     /// A stream that is held gets a comment line this often, so that no proxy cuts it; absent: none, unless its
     /// `x-fleet-heartbeat` header asks.
     #[serde(deserialize_with = "optional_span")]
@@ -62,9 +62,9 @@ impl Default for Gateway {
             keys: Vec::new(),
             max_body_mib: 32,
             max_connections: 20_000,
-            request_within: TimeDelta::seconds(60),
+            body_within: TimeDelta::seconds(60),
             client_stall: TimeDelta::minutes(2),
-            keep_alive: TimeDelta::minutes(5),
+            idle: TimeDelta::seconds(75),
             heartbeat: None,
             access_log: None,
         }

@@ -1,6 +1,6 @@
 //! What needs attention now, each finding with what to do about it.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::backend::Backend;
 use super::finding::{Finding, Severity};
@@ -16,6 +16,18 @@ const STALLED_LEAST: TimeDelta = TimeDelta::seconds(20);
 const HUNG: TimeDelta = TimeDelta::seconds(60);
 /// A full KV cache makes requests wait or start over.
 const KV_FULL: f64 = 0.95;
+
+impl Fleet {
+    /// Since when an engine has had requests and produced nothing, where that has been too long. It may still answer its
+    /// health check and its metrics page: a hung engine does.
+    pub fn hangs_since(&self, b: &Backend) -> Option<DateTime<Utc>> {
+        let patience = HUNG * i32::try_from(self.speed).unwrap_or(1).min(3);
+        let busy = matches!(b.state, State::Warm { .. }) && b.live.running.unwrap_or(0) > 0;
+        b.live
+            .moved_at()
+            .filter(|at| busy && self.now - *at >= patience)
+    }
+}
 
 impl Fleet {
     /// Looks at everything again and says what needs attention, worst first.
@@ -112,11 +124,7 @@ impl Fleet {
                 &[('r', "routing")],
             ),
             State::Warm { .. } => {
-                let busy = b.live.running.unwrap_or(0) > 0;
-                let moved = b.live.moved_at();
-                if let (true, Some(at)) = (busy, moved)
-                    && self.now - at >= HUNG * i32::try_from(self.speed).unwrap_or(1).min(3)
-                {
+                if let Some(at) = self.hangs_since(b) {
                     return finding(
                         Severity::Critical,
                         format!(

@@ -50,9 +50,31 @@ pub struct Live {
     pub share: Option<f64>,
     /// Best output tokens a second sustained over the window so far.
     pub best_tokens_per_s: Option<f64>,
+    /// What is left of a hosted API's limits.
+    pub headroom: Option<Headroom>,
     /// Engine pages of the window, oldest first, for rates and quantiles.
     #[serde(skip)]
     pub pages: Arc<VecDeque<(DateTime<Utc>, Arc<EngineSample>)>>,
+}
+
+/// What a hosted API said of its limits with its newest answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Headroom {
+    /// Requests, within the provider's own window.
+    pub requests: Option<Left>,
+    /// Tokens, within the provider's own window.
+    pub tokens: Option<Left>,
+    /// When it said so.
+    pub at: DateTime<Utc>,
+}
+
+/// What is left of a limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Left {
+    /// This much.
+    pub left: u64,
+    /// Of this much.
+    pub limit: Option<u64>,
 }
 
 impl Live {

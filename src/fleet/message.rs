@@ -1,11 +1,14 @@
 //! What goes in and out of the domain: observations and commands in, actions out.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use super::backend::LogLine;
 use super::engine::{EngineSample, Gpu};
 use super::id::{BackendId, ModelId};
+use super::live::Headroom;
 use super::request::RequestRecord;
 use super::wake::Stage;
 
@@ -104,7 +107,7 @@ pub enum Observation {
         at: DateTime<Utc>,
     },
     /// The gateway finished a request.
-    Request(Box<RequestRecord>),
+    Request(Arc<RequestRecord>),
     /// What the gateway has under way now: requests in flight by backend, held by model.
     Gateway {
         /// Requests in flight.
@@ -126,6 +129,14 @@ pub enum Observation {
 
         /// When, in fleet time.
         at: DateTime<Utc>,
+    },
+    /// A hosted backend said what is left of its limits.
+    Headroom {
+        /// Which one.
+        backend: BackendId,
+
+        /// What it said.
+        headroom: Headroom,
     },
     /// A queue was full and this many readings were dropped.
     Dropped {

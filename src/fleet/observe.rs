@@ -131,7 +131,7 @@ impl Fleet {
                 Action::Stop { backend } => self.after(backend, at, Input::Stopped(result)),
             },
             Observation::Request(record) => {
-                self.count(*record);
+                self.count(record);
                 Vec::new()
             }
             Observation::Gateway {
@@ -141,6 +141,10 @@ impl Fleet {
             } => self.read_gateway(&in_flight, &held, at),
             Observation::Limited { backend, until, at } => {
                 self.after(&backend, at, Input::Limited { until })
+            }
+            Observation::Headroom { backend, headroom } => {
+                self.change(&backend, |b| b.live.headroom = Some(headroom));
+                Vec::new()
             }
             Observation::Dropped { count, .. } => {
                 self.dropped += count;
@@ -160,7 +164,7 @@ impl Fleet {
         self.feed(id, input, now)
     }
 
-    fn count(&mut self, record: RequestRecord) {
+    fn count(&mut self, record: Arc<RequestRecord>) {
         let now = self.now.max(record.at + record.took);
         self.now = now;
         self.answered += 1;
@@ -196,7 +200,7 @@ impl Fleet {
         if self.requests.len() == REQUESTS_KEPT {
             self.requests.pop_front();
         }
-        self.requests.push_back(Arc::new(record));
+        self.requests.push_back(record);
     }
 
     fn read_gateway(

@@ -2,3 +2,4 @@
 
 pub(super) mod live;
 pub(super) mod sse;
+pub(super) mod usage;

@@ -3,3 +3,4 @@
 pub(super) mod balance;
 pub(super) mod desk;
 pub(super) mod route;
+pub(super) mod rules;

@@ -1,30 +1,30 @@
 //! What each path answers.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
-use bytes::{Bytes, BytesMut};
-use http::header::{CONTENT_LENGTH, CONTENT_TYPE};
-use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use bytes::Bytes;
+use http::header::CONTENT_TYPE;
+use http::{HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body;
-use http_body_util::BodyExt as _;
 use serde_json::json;
 use tokio::time::Instant;
 
+use super::Gate;
 use super::answer::live::Reply;
+use super::client::body::read;
 use super::client::envelope::{Fault, json_response, one_line};
 use super::client::headers;
+use super::client::keys::Pass;
 use super::client::names::nearest;
-use super::client::peek::peek;
-use super::record::account::Account;
-use super::upstream::proxy::Ask;
-use super::upstream::slot::Path;
+use super::client::wishes::Wishes;
+use super::record::account::{Account, Arrival};
+use super::upstream::attempt::Ask;
+use super::wait::heartbeat;
 use super::wait::place::Search;
-use super::wait::room::Group;
-use super::{Gate, LARGEST_BODY};
 use crate::fleet::Fleet;
+use crate::fleet::request::Operation;
 
-/// A body over the limit is read on this far and thrown away, so that its connection survives.
-const THROWN_AWAY: usize = 4 * LARGEST_BODY;
 /// The longest model name that is repeated in an error.
 const LONGEST_NAME: usize = 128;
 
@@ -42,6 +42,12 @@ where
     response
 }
 
+/// The operation that a path stands for.
+fn operation(path: &str) -> Option<Operation> {
+    let rest = path.strip_prefix("/v1/")?;
+    Operation::ALL.into_iter().find(|it| it.path() == rest)
+}
+
 async fn dispatch<B>(
     gate: &Arc<Gate>,
     request: Request<B>,
@@ -53,57 +59,77 @@ where
     B::Error: std::fmt::Display,
 {
     let method = request.method();
-    match request.uri().path() {
-        "/v1/chat/completions" => {
-            only(method, &Method::POST, "POST")?;
-            complete(gate, Path::Chat, request, arrived, id).await
-        }
-        "/v1/completions" => {
-            only(method, &Method::POST, "POST")?;
-            complete(gate, Path::Completions, request, arrived, id).await
-        }
-        "/v1/models" => {
-            only(method, &Method::GET, "GET")?;
-            let fleet = gate.picture();
-            let models: Vec<_> = fleet
-                .models
-                .iter()
-                .map(|model| entry(gate, model.id.as_str()))
-                .collect();
-            let list = json!({"object": "list", "data": models}).to_string();
-            Ok(json_response(StatusCode::OK, list.into()))
-        }
+    let path = request.uri().path();
+    if let Some(operation) = operation(path) {
+        only(method, &Method::POST, "POST")?;
+        let pass = gate.keys.admit(request.headers())?;
+        return complete(gate, operation, request, arrived, id, pass).await;
+    }
+    match path {
         "/healthz" => {
-            only(method, &Method::GET, "GET")?;
+            readable(method)?;
             Ok(plain(StatusCode::OK, "ok\n"))
         }
         "/readyz" => {
-            only(method, &Method::GET, "GET")?;
+            readable(method)?;
             Ok(if gate.shutdown.is_cancelled() {
                 plain(StatusCode::SERVICE_UNAVAILABLE, "shutting down\n")
             } else {
                 plain(StatusCode::OK, "ready\n")
             })
         }
-        path => match path.strip_prefix("/v1/models/") {
+        "/v1/models" => {
+            only(method, &Method::GET, "GET")?;
+            let pass = gate.keys.admit(request.headers())?;
+            let fleet = gate.picture();
+            let models: Vec<_> = fleet
+                .models
+                .iter()
+                .map(|model| model.id.as_str())
+                .filter(|name| pass.may_ask(name))
+                .map(|name| entry(gate, name))
+                .collect();
+            let list = json!({"object": "list", "data": models}).to_string();
+            Ok(json_response(StatusCode::OK, list.into()))
+        }
+        _ => match path.strip_prefix("/v1/models/") {
             Some(name) if !name.is_empty() => {
                 only(method, &Method::GET, "GET")?;
+                let pass = gate.keys.admit(request.headers())?;
                 let name = unescape(name);
                 let fleet = gate.picture();
-                if fleet.models.iter().any(|model| model.id.as_str() == name) {
+                if known(&name, &fleet, &pass) {
                     let body = entry(gate, &name).to_string();
                     Ok(json_response(StatusCode::OK, body.into()))
                 } else {
-                    Err(unknown(&name, &fleet))
+                    Err(unknown(&name, &fleet, &pass))
                 }
             }
-            Some(_) | None => Err(Fault::new(
-                StatusCode::NOT_FOUND,
-                "not_found",
-                format!("{method} {} is nothing here", one_line(path, LONGEST_NAME)),
-            )),
+            Some(_) | None => Err(nothing_here(method, path)),
         },
     }
+}
+
+fn nothing_here(method: &Method, path: &str) -> Fault {
+    let hint = if path.starts_with("/v1/responses/") {
+        "; responses are kept by the backend that gave them, and the gateway does not know which: send the whole conversation with each request"
+    } else {
+        ""
+    };
+    let path = one_line(path, LONGEST_NAME);
+    Fault::new(
+        StatusCode::NOT_FOUND,
+        "not_found",
+        format!("{method} {path} is nothing here{hint}"),
+    )
+}
+
+/// Load balancers ask with HEAD too.
+fn readable(method: &Method) -> Result<(), Fault> {
+    if method == Method::HEAD {
+        return Ok(());
+    }
+    only(method, &Method::GET, "GET")
 }
 
 fn only(method: &Method, wanted: &Method, name: &'static str) -> Result<(), Fault> {
@@ -157,8 +183,14 @@ fn unescape(path: &str) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-fn unknown(name: &str, fleet: &Fleet) -> Fault {
-    let near = nearest(name, fleet.models.iter().map(|model| model.id.as_str()));
+fn known(name: &str, fleet: &Fleet, pass: &Pass) -> bool {
+    pass.may_ask(name) && fleet.models.iter().any(|model| model.id.as_str() == name)
+}
+
+/// Models that a key may not ask for are not told of.
+fn unknown(name: &str, fleet: &Fleet, pass: &Pass) -> Fault {
+    let names = fleet.models.iter().map(|model| model.id.as_str());
+    let near = nearest(name, names.filter(|name| pass.may_ask(name)));
     let shown = one_line(name, LONGEST_NAME);
     let message = if near.is_empty() {
         format!("the model `{shown}` does not exist; GET /v1/models lists those that do")
@@ -172,131 +204,53 @@ fn unknown(name: &str, fleet: &Fleet) -> Fault {
     Fault::new(StatusCode::NOT_FOUND, "model_not_found", message).about(Some("model"))
 }
 
-fn invalid(message: String, param: Option<&'static str>) -> Fault {
-    Fault::new(StatusCode::BAD_REQUEST, "invalid_request_error", message).about(param)
-}
-
 async fn complete<B>(
     gate: &Arc<Gate>,
-    path: Path,
+    operation: Operation,
     request: Request<B>,
     arrived: Instant,
     id: &HeaderValue,
+    pass: Pass,
 ) -> Result<Response<Reply>, Fault>
 where
     B: Body<Data = Bytes> + Unpin,
     B::Error: std::fmt::Display,
 {
+    gate.keep_step().await;
     let (parts, body) = request.into_parts();
     let mut headers = parts.headers;
-    let body = read(body, &headers).await?;
-    let peek = peek(&body).map_err(|wrong| invalid(wrong.message, wrong.param))?;
+    let body = read(body, &headers, &gate.settings).await?;
+    let peek = super::client::peek::peek(operation, &body)
+        .map_err(|wrong| Fault::invalid(wrong.message, wrong.param))?;
     let fleet = gate.picture();
     let desk = gate
         .desk(&peek.model, &fleet)
-        .ok_or_else(|| unknown(&peek.model, &fleet))?;
+        .filter(|_| pass.may_ask(&peek.model))
+        .ok_or_else(|| unknown(&peek.model, &fleet, &pass))?;
+    let wishes = Wishes::read(&headers, &desk, &fleet, &peek, &pass, &gate.settings)?;
     drop(fleet);
-    let group = Group {
-        asked: asked(&headers, &desk)?,
-        self_only: self_only(&headers)?,
-    };
     headers::outward(&mut headers, id);
-    let name = id.to_str().unwrap_or_default().to_owned();
-    let account = Account::open(gate, arrived, name, desk.model.clone(), peek.stream);
+    let arrival = Arrival {
+        at: arrived,
+        id: id.to_str().unwrap_or_default().to_owned(),
+        model: desk.model.clone(),
+        operation,
+        key: pass.name,
+        streamed: peek.stream,
+    };
+    let account = Account::open(gate, arrival);
     let ask = Ask {
-        path,
+        operation,
+        query: parts.uri.query().map(str::to_owned),
         headers,
         body,
         peek,
     };
-    Ok(gate.forward(&desk, ask, Search::new(group), account).await)
-}
-
-/// The seat that the client asks for by name.
-fn asked(headers: &HeaderMap, desk: &super::choose::desk::Desk) -> Result<Option<usize>, Fault> {
-    let Some(value) = headers.get(headers::BACKEND) else {
-        return Ok(None);
+    let mut search = Search::new(wishes.group);
+    let Some(every) = wishes.heartbeat else {
+        return Ok(Arc::clone(gate).forward(desk, ask, search, account).await);
     };
-    let name = String::from_utf8_lossy(value.as_bytes());
-    let seat = desk.seats.iter().position(|seat| seat.id.as_str() == name);
-    if seat.is_some() {
-        return Ok(seat);
-    }
-    let known: Vec<&str> = desk.seats.iter().map(|seat| seat.id.as_str()).collect();
-    Err(invalid(
-        format!(
-            "x-fleet-backend: `{}` is no backend of `{}`; it has {}",
-            one_line(&name, LONGEST_NAME),
-            desk.model,
-            known.join(", ")
-        ),
-        None,
-    ))
-}
-
-fn self_only(headers: &HeaderMap) -> Result<bool, Fault> {
-    match headers.get(headers::DATA_PATH).map(HeaderValue::as_bytes) {
-        None | Some(b"any") => Ok(false),
-        Some(b"self") => Ok(true),
-        // A client that means to be safe must not be misunderstood.
-        Some(_) => Err(invalid(
-            "x-fleet-data-path must be `self` or `any`".to_owned(),
-            None,
-        )),
-    }
-}
-
-/// The whole body, bounded.
-async fn read<B>(mut body: B, headers: &HeaderMap) -> Result<Bytes, Fault>
-where
-    B: Body<Data = Bytes> + Unpin,
-    B::Error: std::fmt::Display,
-{
-    let too_large = || {
-        Fault::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "request_too_large",
-            format!("the body is larger than {} MiB", LARGEST_BODY >> 20),
-        )
-    };
-    let said = headers
-        .get(CONTENT_LENGTH)
-        .and_then(|length| length.to_str().ok()?.parse::<usize>().ok());
-    if said.is_some_and(|length| length > THROWN_AWAY) {
-        return Err(too_large());
-    }
-    let mut first = Bytes::new();
-    let mut rest = BytesMut::new();
-    let mut length = 0;
-    while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| invalid(format!("the body broke off: {error}"), None))?;
-        let Ok(chunk) = frame.into_data() else {
-            continue;
-        };
-        length += chunk.len();
-        if length > THROWN_AWAY {
-            break;
-        }
-        if length > LARGEST_BODY {
-            rest = BytesMut::new();
-            first = Bytes::new();
-        } else if first.is_empty() && rest.is_empty() {
-            // Most bodies come in one piece, and stay it.
-            first = chunk;
-        } else {
-            if rest.is_empty() {
-                rest.reserve(said.unwrap_or(0).clamp(length, LARGEST_BODY));
-                rest.extend_from_slice(&std::mem::take(&mut first));
-            }
-            rest.extend_from_slice(&chunk);
-        }
-    }
-    if length > LARGEST_BODY {
-        return Err(too_large());
-    }
-    Ok(if rest.is_empty() {
-        first
-    } else {
-        rest.freeze()
-    })
+    let held = search.tells_held();
+    let answering = Box::pin(Arc::clone(gate).forward(desk, ask, search, account));
+    Ok(heartbeat::with_comments(answering, every, || held.load(Ordering::Relaxed)).await)
 }

@@ -584,7 +584,7 @@ fn observation(text: &str, at: DateTime<Utc>) -> Observation {
                 cached: number("cached").unwrap_or(0.0) as u64,
                 output: number("out").unwrap_or(0.0) as u64,
             };
-            Observation::Request(Box::new(RequestRecord {
+            Observation::Request(std::sync::Arc::new(RequestRecord {
                 id: "r".into(),
                 at,
                 model: "m".into(),

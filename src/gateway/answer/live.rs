@@ -1,17 +1,23 @@
 //! An answer on its way to the client, read in passing.
 
 use std::collections::VecDeque;
+use std::future::Future as _;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
+use http::StatusCode;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
+use tokio::time::{Instant, Sleep};
 
-use crate::gateway::answer::sse::{Scanner, usage_of_answer};
+use crate::gateway::answer::sse::Scanner;
+use crate::gateway::answer::usage;
 use crate::gateway::client::envelope;
 use crate::gateway::record::account::Account;
 use crate::gateway::upstream::slot::Flight;
+use crate::gateway::upstream::wire::Answer;
+use crate::gateway::wait::heartbeat::Held;
 
 /// The longest answer whose usage is read, bytes; a longer one passes unmetered.
 const LONGEST_READ: usize = 16 << 20;
@@ -23,17 +29,20 @@ pub(crate) enum Reply {
     Short(Option<Bytes>),
     /// An upstream's.
     Live(Box<Live>),
+    /// Comments until there is one.
+    Held(Box<Held>),
 }
 
 /// What an upstream sends, chunk by chunk as it comes.
 #[derive(Debug)]
 pub(crate) struct Live {
-    upstream: Incoming,
+    upstream: Answer,
     reading: Reading,
     out: VecDeque<Bytes>,
     account: Account,
     /// In flight until the end.
     flight: Option<Flight>,
+    patience: Patience,
     ended: bool,
 }
 
@@ -44,7 +53,22 @@ pub(crate) enum Reading {
     Events(Scanner),
     /// As one piece of JSON: its pieces, and their length.
     Whole(Vec<Bytes>, usize),
+    /// Not at all: it is compressed.
+    Nothing,
 }
+
+/// Notices when nothing came for too long. Looks at the clock once a span, and not with every chunk.
+#[derive(Debug)]
+struct Patience {
+    span: Duration,
+    last: Instant,
+    alarm: Option<Pin<Box<Sleep>>>,
+}
+
+/// An answer that broke off after it had begun; the client sees its connection end.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(crate) struct Broken(String);
 
 impl Reply {
     /// The gateway's own words.
@@ -53,21 +77,48 @@ impl Reply {
     }
 }
 
+impl Patience {
+    fn new(span: Duration) -> Self {
+        Self {
+            span,
+            last: Instant::now(),
+            alarm: None,
+        }
+    }
+
+    /// Nothing is there now: whether it has been so for too long.
+    fn is_over(&mut self, cx: &mut Context<'_>) -> bool {
+        let alarm = self
+            .alarm
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(self.last + self.span)));
+        while alarm.as_mut().poll(cx).is_ready() {
+            let due = self.last + self.span;
+            if Instant::now() >= due {
+                return true;
+            }
+            alarm.as_mut().reset(due);
+        }
+        false
+    }
+}
+
 impl Live {
     /// Goes on with `upstream`, of which `out` was read already.
     pub(crate) fn new(
-        upstream: Incoming,
+        upstream: Answer,
         reading: Reading,
         out: VecDeque<Bytes>,
         account: Account,
         flight: Flight,
     ) -> Self {
+        let span = account.on_wall(flight.slot.stall_after);
         let mut live = Self {
             upstream,
             reading,
             out,
             account,
             flight: Some(flight),
+            patience: Patience::new(span),
             ended: false,
         };
         if live.upstream.is_end_stream() {
@@ -77,6 +128,7 @@ impl Live {
     }
 
     fn take(&mut self, chunk: Bytes) {
+        self.patience.last = Instant::now();
         match &mut self.reading {
             Reading::Events(scanner) => scanner.feed(chunk, &mut self.out),
             Reading::Whole(pieces, length) => {
@@ -88,6 +140,7 @@ impl Live {
                 }
                 self.out.push_back(chunk);
             }
+            Reading::Nothing => self.out.push_back(chunk),
         }
     }
 
@@ -96,38 +149,49 @@ impl Live {
         if std::mem::replace(&mut self.ended, true) {
             return;
         }
-        if let Some(why) = broken {
-            self.account.broke(why);
-        }
+        let mut broken = broken.map(str::to_owned);
         match &mut self.reading {
             Reading::Events(scanner) => {
-                if let Some(why) = broken {
+                if broken.is_none() {
+                    scanner.finish(&mut self.out);
+                    // A process that was killed may close its connection in good order.
+                    let cut = !scanner.seen.finished
+                        && !scanner.seen.done
+                        && scanner.seen.error.is_none();
+                    broken = cut.then(|| "the backend ended its stream in the middle".to_owned());
+                }
+                if let Some(why) = &broken {
                     let inside = scanner.cut_inside_event();
                     self.out.push_back(envelope::event(why, inside));
-                } else {
-                    scanner.finish(&mut self.out);
+                } else if let (Some(error), false) = (&scanner.seen.error, scanner.seen.finished) {
+                    // The client has the event already.
+                    broken = Some(envelope::message_of(
+                        StatusCode::BAD_GATEWAY,
+                        error.as_bytes(),
+                    ));
                 }
-                let seen = &scanner.seen;
-                if let (Some(error), false) = (&seen.error, seen.finished) {
-                    let said =
-                        envelope::message_of(http::StatusCode::BAD_GATEWAY, error.as_bytes());
-                    self.account.broke(&said);
-                }
-                self.account.used(seen.usage);
+                self.account.used(scanner.seen.usage);
             }
             Reading::Whole(pieces, length) => {
                 let usage = match pieces.as_slice() {
                     _ if broken.is_some() || *length > LONGEST_READ => None,
-                    [one] => usage_of_answer(one),
-                    several => usage_of_answer(&several.concat()),
+                    [one] => usage::of_answer(one),
+                    several => usage::of_answer(&several.concat()),
                 };
                 self.account.used(usage);
             }
+            Reading::Nothing => {}
+        }
+        if let Some(why) = broken {
+            if let Some(flight) = &mut self.flight {
+                flight.fail(self.account.now());
+            }
+            self.account.broke(&why);
         }
         self.flight = None;
     }
 
-    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         loop {
             if let Some(piece) = self.out.pop_front() {
                 return Poll::Ready(Some(Ok(Frame::data(piece))));
@@ -135,8 +199,8 @@ impl Live {
             if self.ended {
                 return Poll::Ready(None);
             }
-            match ready!(Pin::new(&mut self.upstream).poll_frame(cx)) {
-                Some(Ok(frame)) => {
+            let why = match self.upstream.poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => {
                     // Trailers are the connection's own and end here.
                     if let Ok(chunk) = frame.into_data() {
                         self.take(chunk);
@@ -145,14 +209,22 @@ impl Live {
                     if self.upstream.is_end_stream() {
                         self.end(None);
                     }
+                    continue;
                 }
-                Some(Err(error)) => {
-                    self.end(Some("the backend broke off its answer"));
-                    if matches!(self.reading, Reading::Whole(..)) {
-                        return Poll::Ready(Some(Err(error)));
-                    }
+                Poll::Ready(None) => {
+                    self.end(None);
+                    continue;
                 }
-                None => self.end(None),
+                Poll::Ready(Some(Err(_))) => "the backend broke off its answer".to_owned(),
+                Poll::Pending if self.patience.is_over(cx) => {
+                    let span = self.patience.span;
+                    format!("nothing came from the backend for {} s", span.as_secs_f32())
+                }
+                Poll::Pending => return Poll::Pending,
+            };
+            self.end(Some(&why));
+            if !matches!(self.reading, Reading::Events(_)) {
+                return Poll::Ready(Some(Err(Broken(why))));
             }
         }
     }
@@ -164,7 +236,7 @@ impl Drop for Live {
             self.account.abandoned();
             let usage = match &self.reading {
                 Reading::Events(scanner) => scanner.seen.usage,
-                Reading::Whole(..) => None,
+                Reading::Whole(..) | Reading::Nothing => None,
             };
             self.account.used(usage);
         }
@@ -173,15 +245,16 @@ impl Drop for Live {
 
 impl Body for Reply {
     type Data = Bytes;
-    type Error = hyper::Error;
+    type Error = Broken;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, Broken>>> {
         match &mut *self {
             Self::Short(body) => Poll::Ready(body.take().map(|body| Ok(Frame::data(body)))),
             Self::Live(live) => live.poll(cx),
+            Self::Held(held) => held.poll(cx),
         }
     }
 
@@ -189,6 +262,7 @@ impl Body for Reply {
         match self {
             Self::Short(body) => body.is_none(),
             Self::Live(live) => live.ended && live.out.is_empty(),
+            Self::Held(held) => held.is_over(),
         }
     }
 
@@ -196,7 +270,7 @@ impl Body for Reply {
         match self {
             Self::Short(body) => SizeHint::with_exact(body.as_ref().map_or(0, Bytes::len) as u64),
             // Where the upstream said a length it is in the headers.
-            Self::Live(_) => SizeHint::default(),
+            Self::Live(_) | Self::Held(_) => SizeHint::default(),
         }
     }
 }

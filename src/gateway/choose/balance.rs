@@ -1,49 +1,67 @@
 //! Smooth weighted round-robin: shares hold over every cycle, not only on average.
 
+/// Cycles that are remembered at once: one a rule and a set of backends that can answer.
+const CYCLES: usize = 16;
+
 /// Whose turn it is among the backends of one model.
 ///
 /// The smooth variant that nginx uses: every pick raises each member by its weight, takes the highest and lowers it by the sum.
 /// After as many picks as the sum of the weights (divided by their common factor) each member was taken exactly as often as
 /// its weight says, wherever one starts to count.
+///
+/// Each set of members has a cycle of its own, which goes on where it was when the same set comes back: two rules that
+/// take turns, or a backend that is full every other moment, do not disturb each other's shares.
 #[derive(Debug, Default)]
 pub(crate) struct Balance {
-    /// Seat, weight and standing, as they were at the last pick.
-    members: Vec<(usize, u32, i64)>,
+    /// The one that was used last comes first.
+    cycles: Vec<Cycle>,
+}
+
+#[derive(Debug)]
+struct Cycle {
+    members: Vec<(usize, u32)>,
+    /// One a member.
+    standings: Vec<i64>,
 }
 
 impl Balance {
     /// The seat whose turn it is among `wanted` (seat, weight); `None` when nobody has a weight.
-    ///
-    /// Other members or other weights than last time start a new cycle: an old standing means nothing under new shares.
     pub(crate) fn pick(&mut self, wanted: &[(usize, u32)]) -> Option<usize> {
-        let same = self.members.len() == wanted.len()
-            && self
-                .members
-                .iter()
-                .zip(wanted)
-                .all(|((seat, weight, _), other)| (*seat, *weight) == *other);
-        if !same {
-            self.members.clear();
-            self.members
-                .extend(wanted.iter().map(|(seat, weight)| (*seat, *weight, 0)));
+        match self.cycles.iter().position(|it| it.members == wanted) {
+            Some(0) => {}
+            Some(at) => self.cycles[..=at].rotate_right(1),
+            None => {
+                self.cycles.truncate(CYCLES - 1);
+                let cycle = Cycle {
+                    members: wanted.to_vec(),
+                    standings: vec![0; wanted.len()],
+                };
+                self.cycles.insert(0, cycle);
+            }
         }
+        self.cycles.first_mut()?.next()
+    }
+}
+
+impl Cycle {
+    fn next(&mut self) -> Option<usize> {
         let mut total = 0;
         let mut best: Option<usize> = None;
-        for at in 0..self.members.len() {
-            let weight = i64::from(self.members[at].1);
+        for (at, (_, weight)) in self.members.iter().enumerate() {
+            let weight = i64::from(*weight);
             if weight == 0 {
                 continue;
             }
-            self.members[at].2 += weight;
+            self.standings[at] += weight;
             total += weight;
             // The first in config order wins a tie.
-            if best.is_none_or(|best| self.members[at].2 > self.members[best].2) {
+            if best.is_none_or(|best| self.standings[at] > self.standings[best]) {
                 best = Some(at);
             }
         }
-        let taken = &mut self.members[best?];
-        taken.2 -= total;
-        Some(taken.0)
+        let best = best?;
+        self.standings[best] -= total;
+        Some(self.members[best].0)
     }
 }
 
@@ -93,6 +111,22 @@ mod tests {
             }
         });
         assert_eq!(counts(&taken.into_inner().unwrap(), 2), [650, 350]);
+    }
+
+    #[test]
+    fn a_set_that_comes_back_goes_on_where_it_was() {
+        let mut balance = Balance::default();
+        let mut both = Vec::new();
+        for round in 0..300 {
+            both.extend(balance.pick(&[(0, 65), (1, 35)]));
+            if round % 7 == 0 {
+                assert_eq!(balance.pick(&[(1, 35)]), Some(1));
+                assert_eq!(balance.pick(&[(0, 1), (2, 1)]), Some(2 * (round / 7 % 2)));
+            }
+        }
+        for window in both.windows(100) {
+            assert_eq!(counts(window, 2), [65, 35]);
+        }
     }
 
     proptest! {

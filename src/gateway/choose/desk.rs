@@ -3,6 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
+use tokio::sync::Notify;
 
 use crate::fleet::model::DataPath;
 use crate::fleet::{Backend, BackendId, Fleet, Model, ModelId};
@@ -19,6 +20,8 @@ pub(crate) struct Desk {
     pub(crate) model: ModelId,
     pub(crate) seats: Vec<Seat>,
     pub(crate) room: Arc<Room>,
+    /// Told when a backend that runs as many requests as it may has a place again.
+    pub(crate) freed: Arc<Notify>,
     /// The newest wakes that were asked for.
     pub(crate) asked: Mutex<Vec<Asked>>,
     at: usize,
@@ -64,6 +67,7 @@ impl Gate {
             model: id.clone(),
             seats: seats.collect(),
             room: Arc::default(),
+            freed: self.freed.get(id).cloned().unwrap_or_default(),
             asked: Mutex::default(),
             at,
             balance: Mutex::default(),
@@ -92,19 +96,25 @@ impl Desk {
 
     /// What may be expected of each seat by requests of `group`.
     pub(crate) fn rows(&self, fleet: &Fleet, group: Group, now: DateTime<Utc>) -> Vec<Row> {
-        let self_only = group.self_only
-            || self
-                .model(fleet)
-                .is_some_and(|model| model.data_path == DataPath::SelfHosted);
-        let row = |seat: &Seat| {
+        let model = self.model(fleet);
+        let self_only =
+            group.self_only || model.is_some_and(|model| model.data_path == DataPath::SelfHosted);
+        let rule = group
+            .rule
+            .and_then(|(at, _)| model.and_then(|model| model.rules.get(at)));
+        let row = |(at, seat): (usize, &Seat)| {
+            let named = group.asked.is_none_or(|asked| asked == at)
+                && rule.is_none_or(|rule| rule.to.contains(&seat.id));
+            let strict = group.asked.is_some() || rule.is_none_or(|rule| !rule.fallback);
             let barred = Row {
                 weight: 0,
+                named,
                 standing: Standing::Barred,
             };
             let (Some(backend), Some(slot)) = (seat.backend(fleet), &seat.slot) else {
                 return barred;
             };
-            if self_only && backend.is_hosted() {
+            if (self_only && backend.is_hosted()) || (strict && !named) {
                 return barred;
             }
             let mut standing = standing(backend, now);
@@ -114,14 +124,39 @@ impl Desk {
                     standing = Standing::Limited(until);
                 } else if !circuit.allows(now) {
                     standing = Standing::Broken(circuit.opens_at().unwrap_or(now));
+                } else if slot.free(backend.max_running) == Some(0) {
+                    standing = Standing::Full;
                 }
             }
             Row {
                 weight: backend.weight,
+                named,
                 standing,
             }
         };
-        self.seats.iter().map(row).collect()
+        self.seats.iter().enumerate().map(row).collect()
+    }
+
+    /// How many requests the backends in these rows can take now; `None`: any number.
+    pub(crate) fn free(&self, fleet: &Fleet, rows: &[Row]) -> Option<u32> {
+        let free = |(seat, row): (&Seat, &Row)| {
+            let limit = seat.backend(fleet)?.max_running;
+            match row.standing {
+                Standing::Eligible => seat.slot.as_ref()?.free(limit),
+                Standing::Coming
+                | Standing::Full
+                | Standing::Limited(_)
+                | Standing::Broken(_)
+                | Standing::Drained
+                | Standing::Failed
+                | Standing::Barred => Some(0),
+            }
+        };
+        self.seats
+            .iter()
+            .zip(rows)
+            .map(free)
+            .try_fold(0, |sum: u32, free| Some(sum.saturating_add(free?)))
     }
 
     /// Whose turn it is.

@@ -2,7 +2,6 @@
 
 use chrono::{DateTime, Utc};
 
-use crate::fleet::model::ColdPolicy;
 use crate::fleet::request::Route;
 use crate::fleet::{Backend, State};
 
@@ -13,6 +12,8 @@ pub(crate) enum Standing {
     Eligible,
     /// It will take requests if it is woken, or without that in a while.
     Coming,
+    /// It runs as many requests as it may.
+    Full,
     /// It asked to be left alone until then.
     Limited(DateTime<Utc>),
     /// Its circuit is open until then.
@@ -29,18 +30,20 @@ pub(crate) enum Standing {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Row {
     pub(crate) weight: u32,
+    /// The request's rule or header names it; without these, every row is named.
+    pub(crate) named: bool,
     pub(crate) standing: Standing,
 }
 
 /// Where a request goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Choice {
-    /// One of these by weight (seat, weight).
-    Weighted(Vec<(usize, u32)>),
+    /// One of these by weight (seat, weight), for this reason.
+    Weighted(Vec<(usize, u32)>, Route),
     /// This one.
     One(usize, Route),
-    /// This one now, while a sleeping one is woken.
-    OneAndWake(usize),
+    /// This one now, for this reason, while a sleeping one is woken.
+    OneAndWake(usize, Route),
     /// Nowhere yet.
     Hold,
     /// Nowhere.
@@ -83,74 +86,88 @@ pub(crate) fn standing(backend: &Backend, now: DateTime<Utc>) -> Standing {
     }
 }
 
-/// Decides for one request; `asked` is the seat that its header named, `tried` the seats that refused it already.
-pub(crate) fn choose(
-    rows: &[Row],
-    cold: ColdPolicy,
-    asked: Option<usize>,
-    tried: &[usize],
-) -> Choice {
+/// What a request brings to the choice.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wish<'a> {
+    /// What it meets when nothing is ready.
+    pub(crate) cold: Cold,
+    /// A rule or its header named the rows that are [`Row::named`], by this word; without one all are.
+    pub(crate) route: Option<Route>,
+    /// Seats that refused it already.
+    pub(crate) tried: &'a [usize],
+}
+
+/// The model's cold policy, with what it says of the wake that runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Cold {
+    /// Hold it.
+    Wait,
+    /// Answer it elsewhere, by this word, and wake.
+    Elsewhere(Route),
+    /// Refuse it.
+    Reject,
+}
+
+/// Decides for one request.
+pub(crate) fn choose(rows: &[Row], wish: Wish<'_>) -> Choice {
     let open = || {
-        rows.iter().enumerate().filter(move |(seat, row)| {
-            asked.is_none_or(|asked| asked == *seat)
-                && !tried.contains(seat)
-                && row.standing != Standing::Barred
-        })
+        rows.iter()
+            .enumerate()
+            .filter(|(seat, row)| !wish.tried.contains(seat) && row.standing != Standing::Barred)
     };
     let eligible = || open().filter(|(_, row)| row.standing == Standing::Eligible);
-    let weighted = || eligible().filter(|(_, row)| row.weight > 0);
-    let spare = eligible()
-        .find(|(_, row)| row.weight == 0)
-        .map(|(seat, _)| seat);
+    // Where a rule names only backends without a weight, it means them all the same.
+    let weightless = wish.route.is_some() && !rows.iter().any(|row| row.named && row.weight > 0);
+    let first_choice = |row: &Row| row.named && (row.weight > 0 || weightless);
+    let spare = || {
+        eligible()
+            .filter(|(_, row)| !first_choice(row))
+            .min_by_key(|(_, row)| !row.named)
+            .map(|(seat, _)| seat)
+    };
 
-    if !tried.is_empty() {
-        let next = weighted().map(|(seat, _)| seat).next().or(spare);
-        return next.map_or(Choice::Refuse(Why::Exhausted), |seat| {
-            Choice::One(seat, Route::Fallback)
-        });
+    if !wish.tried.is_empty() {
+        let next = eligible().find(|(_, row)| first_choice(row));
+        return next
+            .map(|(seat, _)| seat)
+            .or_else(spare)
+            .map_or(Choice::Refuse(Why::Exhausted), |seat| {
+                Choice::One(seat, Route::Fallback)
+            });
     }
-    if asked.is_some()
-        && let Some((seat, _)) = eligible().next()
-    {
-        return Choice::One(seat, Route::Header);
+    let mut ready: Vec<(usize, u32)> = Vec::with_capacity(rows.len());
+    ready.extend(
+        eligible()
+            .filter(|(_, row)| first_choice(row))
+            .map(|(seat, row)| (seat, row.weight)),
+    );
+    match (ready.as_slice(), wish.route) {
+        ([], _) => {}
+        ([(seat, _)], Some(route)) => return Choice::One(*seat, route),
+        ([(seat, _), ..], Some(route)) if weightless => return Choice::One(*seat, route),
+        ([(seat, _)], None) if open().count() == 1 => return Choice::One(*seat, Route::Only),
+        (_, route) => return Choice::Weighted(ready, route.unwrap_or(Route::Weight)),
     }
-    let mut by_weight: Vec<(usize, u32)> = Vec::with_capacity(rows.len());
-    by_weight.extend(weighted().map(|(seat, row)| (seat, row.weight)));
-    if let [(seat, _)] = by_weight[..]
-        && open().count() == 1
-    {
-        return Choice::One(seat, Route::Only);
-    }
-    if !by_weight.is_empty() {
-        return Choice::Weighted(by_weight);
-    }
-    let coming = |(_, row): &(usize, &Row)| row.standing == Standing::Coming;
-    let weighted_coming = open().filter(coming).any(|(_, row)| row.weight > 0);
-    match (spare, cold) {
-        (Some(seat), ColdPolicy::Overflow | ColdPolicy::Bridge { .. }) if weighted_coming => {
-            return Choice::OneAndWake(seat);
+    let coming =
+        |(_, row): &(usize, &Row)| matches!(row.standing, Standing::Coming | Standing::Full);
+    let hoped_for = open().filter(coming).any(|(_, row)| first_choice(row));
+    match (spare(), wish.cold) {
+        (Some(seat), Cold::Elsewhere(route)) if hoped_for => {
+            return Choice::OneAndWake(seat, route);
         }
-        (
-            Some(seat),
-            ColdPolicy::Wait
-            | ColdPolicy::Overflow
-            | ColdPolicy::Reject
-            | ColdPolicy::Bridge { .. },
-        ) if !weighted_coming => {
+        (Some(seat), Cold::Wait | Cold::Elsewhere(_) | Cold::Reject) if !hoped_for => {
             return Choice::One(seat, Route::Fallback);
         }
-        (
-            Some(_) | None,
-            ColdPolicy::Wait
-            | ColdPolicy::Overflow
-            | ColdPolicy::Reject
-            | ColdPolicy::Bridge { .. },
-        ) => {}
+        (Some(_) | None, Cold::Wait | Cold::Elsewhere(_) | Cold::Reject) => {}
+    }
+    // One that is full has a place again soon, whatever the policy is for those that sleep.
+    if open().any(|(_, row)| row.standing == Standing::Full) {
+        return Choice::Hold;
     }
     if open().any(|row| coming(&row)) {
-        return match cold {
-            ColdPolicy::Wait | ColdPolicy::Overflow | ColdPolicy::Bridge { .. } => Choice::Hold,
-            ColdPolicy::Reject => Choice::Refuse(Why::Asleep),
+        return match wish.cold {
+            Cold::Wait | Cold::Elsewhere(_) => Choice::Hold,
+            Cold::Reject => Choice::Refuse(Why::Asleep),
         };
     }
     Choice::Refuse(why_not(open()))
@@ -169,6 +186,7 @@ fn why_not<'a>(rows: impl Iterator<Item = (usize, &'a Row)> + Clone) -> Why {
             Standing::Broken(until) => broken = sooner(broken, until),
             Standing::Eligible
             | Standing::Coming
+            | Standing::Full
             | Standing::Drained
             | Standing::Failed
             | Standing::Barred => {}
@@ -190,140 +208,154 @@ fn why_not<'a>(rows: impl Iterator<Item = (usize, &'a Row)> + Clone) -> Why {
 
 #[cfg(test)]
 mod tests {
-    use super::{Choice, Row, Standing, Why, choose};
-    use crate::fleet::model::ColdPolicy;
+    use super::{Choice, Cold, Row, Standing, Wish, choose};
     use crate::fleet::request::Route;
 
-    use ColdPolicy::{Overflow, Reject, Wait};
-    use Standing::{Barred, Coming, Drained, Eligible, Failed};
+    /// `65 eligible, 0! full`: weight and standing of each seat; `!` marks those that a rule names.
+    fn rows(text: &str) -> Vec<Row> {
+        let row = |row: &str| {
+            let (weight, standing) = row.trim().split_once(' ').unwrap();
+            Row {
+                weight: weight.trim_end_matches('!').parse().unwrap(),
+                named: !text.contains('!') || weight.ends_with('!'),
+                standing: match standing {
+                    "eligible" => Standing::Eligible,
+                    "coming" => Standing::Coming,
+                    "full" => Standing::Full,
+                    "drained" => Standing::Drained,
+                    "failed" => Standing::Failed,
+                    "barred" => Standing::Barred,
+                    other => panic!("no standing: {other}"),
+                },
+            }
+        };
+        text.split(',').map(row).collect()
+    }
 
-    /// Weight and standing of each seat, the policy, the seat asked for, the seats tried, and what is chosen.
-    type Case = (
-        &'static [(u32, Standing)],
-        ColdPolicy,
-        Option<usize>,
-        &'static [usize],
-        Choice,
-    );
+    fn said(choice: Choice) -> String {
+        match choice {
+            Choice::Weighted(wanted, route) => format!("{wanted:?} {}", route.word()),
+            Choice::One(seat, route) => format!("{seat} {}", route.word()),
+            Choice::OneAndWake(seat, route) => format!("{seat} {} and wake", route.word()),
+            Choice::Hold => "hold".to_owned(),
+            Choice::Refuse(why) => format!("{why:?}"),
+        }
+    }
 
     #[test]
-    #[expect(clippy::too_many_lines, reason = "a table")]
     fn every_case_of_the_choice() {
-        let both = || Choice::Weighted(vec![(0, 65), (1, 35)]);
-        let cases: Vec<Case> = vec![
-            (&[(65, Eligible), (35, Eligible)], Wait, None, &[], both()),
+        use Cold::{Elsewhere, Reject, Wait};
+        let (overflow, bridge) = (Elsewhere(Route::Fallback), Elsewhere(Route::Bridge));
+        let rule = Some(Route::Schema);
+        let cases: [(&str, Cold, Option<Route>, &[usize], &str); 32] = [
             (
-                &[(65, Coming), (35, Eligible)],
+                "65 eligible, 35 eligible",
                 Wait,
                 None,
                 &[],
-                Choice::Weighted(vec![(1, 35)]),
+                "[(0, 65), (1, 35)] weight",
             ),
             (
-                &[(1, Eligible)],
+                "65 coming, 35 eligible",
                 Wait,
                 None,
                 &[],
-                Choice::One(0, Route::Only),
+                "[(1, 35)] weight",
             ),
+            ("65 full, 35 eligible", Wait, None, &[], "[(1, 35)] weight"),
+            ("1 eligible", Wait, None, &[], "0 only"),
+            ("1 eligible, 1 barred", Wait, None, &[], "0 only"),
+            // After a refusal: the next with a weight, then one without.
+            ("65 eligible, 0 eligible", Wait, None, &[0], "1 fallback"),
             (
-                &[(1, Eligible), (1, Barred)],
-                Wait,
-                None,
-                &[],
-                Choice::One(0, Route::Only),
-            ),
-            (
-                &[(65, Eligible), (35, Eligible)],
-                Wait,
-                Some(1),
-                &[],
-                Choice::One(1, Route::Header),
-            ),
-            (
-                &[(65, Eligible), (35, Coming)],
-                Wait,
-                Some(1),
-                &[],
-                Choice::Hold,
-            ),
-            (
-                &[(65, Eligible), (0, Eligible)],
+                "65 eligible, 0 eligible, 5 eligible",
                 Wait,
                 None,
                 &[0],
-                Choice::One(1, Route::Fallback),
+                "2 fallback",
+            ),
+            ("65 eligible, 0 full", Wait, None, &[0], "Exhausted"),
+            // Cold.
+            ("65 coming, 0 eligible", Wait, None, &[], "hold"),
+            (
+                "65 coming, 0 eligible",
+                overflow,
+                None,
+                &[],
+                "1 fallback and wake",
             ),
             (
-                &[(65, Eligible), (0, Eligible)],
+                "65 coming, 0 eligible",
+                bridge,
+                None,
+                &[],
+                "1 bridge and wake",
+            ),
+            ("65 coming, 0 eligible", Reject, None, &[], "Asleep"),
+            ("0 coming", Wait, None, &[], "hold"),
+            ("1 coming", overflow, None, &[], "hold"),
+            // Full: elsewhere where the policy says so, else a place is waited for.
+            ("65 full, 0 eligible", Wait, None, &[], "hold"),
+            (
+                "65 full, 0 eligible",
+                overflow,
+                None,
+                &[],
+                "1 fallback and wake",
+            ),
+            ("65 full", Reject, None, &[], "hold"),
+            // Nothing to hope for.
+            ("65 failed, 0 eligible", Wait, None, &[], "1 fallback"),
+            ("65 drained, 0 eligible", overflow, None, &[], "1 fallback"),
+            ("1 drained, 1 drained", Wait, None, &[], "Drained"),
+            ("1 drained, 1 failed", Wait, None, &[], "Failed(1)"),
+            ("1 barred", Wait, None, &[], "Barred"),
+            // A rule: strict ones bar the rest, the others leave it as a last resort.
+            ("65 barred, 35! eligible", Wait, rule, &[], "1 schema"),
+            (
+                "65! eligible, 35! eligible",
                 Wait,
-                Some(0),
-                &[0],
-                Choice::Refuse(Why::Exhausted),
+                rule,
+                &[],
+                "[(0, 65), (1, 35)] schema",
             ),
             (
-                &[(65, Coming), (0, Eligible)],
+                "0! eligible, 0! eligible, 9 eligible",
                 Wait,
-                None,
+                rule,
                 &[],
-                Choice::Hold,
+                "0 schema",
             ),
             (
-                &[(65, Coming), (0, Eligible)],
-                Overflow,
-                None,
-                &[],
-                Choice::OneAndWake(1),
-            ),
-            (
-                &[(65, Coming), (0, Eligible)],
-                Reject,
-                None,
-                &[],
-                Choice::Refuse(Why::Asleep),
-            ),
-            (
-                &[(65, Failed), (0, Eligible)],
+                "0! failed, 0! eligible, 9 eligible",
                 Wait,
-                None,
+                rule,
                 &[],
-                Choice::One(1, Route::Fallback),
+                "1 schema",
+            ),
+            ("0! failed, 9 eligible", Wait, rule, &[], "1 fallback"),
+            ("0! coming, 9 eligible", Wait, rule, &[], "hold"),
+            (
+                "0! coming, 9 eligible",
+                overflow,
+                rule,
+                &[],
+                "1 fallback and wake",
             ),
             (
-                &[(65, Drained), (0, Eligible)],
-                Overflow,
-                None,
-                &[],
-                Choice::One(1, Route::Fallback),
-            ),
-            (&[(0, Coming)], Wait, None, &[], Choice::Hold),
-            (&[(1, Coming)], Overflow, None, &[], Choice::Hold),
-            (
-                &[(1, Drained), (1, Drained)],
+                "5! failed, 0! eligible, 9 eligible",
                 Wait,
-                None,
+                rule,
                 &[],
-                Choice::Refuse(Why::Drained),
+                "1 fallback",
             ),
-            (
-                &[(1, Drained), (1, Failed)],
-                Wait,
-                None,
-                &[],
-                Choice::Refuse(Why::Failed(1)),
-            ),
-            (&[(1, Barred)], Wait, None, &[], Choice::Refuse(Why::Barred)),
+            ("5! eligible, 9 eligible", Wait, rule, &[0], "1 fallback"),
+            ("5! eligible, 9 barred", Wait, rule, &[0], "Exhausted"),
         ];
-        for (rows, cold, asked, tried, expected) in cases {
-            let built: Vec<Row> = rows
-                .iter()
-                .map(|(weight, standing)| Row {
-                    weight: *weight,
-                    standing: *standing,
-                })
-                .collect();
-            let chosen = choose(&built, cold, asked, tried);
-            assert_eq!(chosen, expected, "{rows:?} {cold:?} {asked:?} {tried:?}");
+        for (text, cold, route, tried, expected) in cases {
+            let wish = Wish { cold, route, tried };
+            let chosen = said(choose(&rows(text), wish));
+            assert_eq!(chosen, expected, "{text} {cold:?} {route:?} {tried:?}");
         }
     }
 }

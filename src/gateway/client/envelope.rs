@@ -38,6 +38,11 @@ impl Fault {
         }
     }
 
+    /// The request itself is wrong.
+    pub(crate) fn invalid(message: String, param: Option<&'static str>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, "invalid_request_error", message).about(param)
+    }
+
     /// With the field at fault.
     pub(crate) fn about(mut self, param: Option<&'static str>) -> Self {
         self.param = param;
@@ -163,6 +168,16 @@ pub(crate) fn message_of(status: StatusCode, body: &[u8]) -> String {
     } else {
         said
     }
+}
+
+/// The `code` of an upstream's error, where it is a word.
+pub(crate) fn code_of(body: &[u8]) -> Option<String> {
+    let parsed: Value = serde_json::from_slice(body).ok()?;
+    let error = parsed.get("error")?;
+    [error.get("code"), error.get("type")]
+        .into_iter()
+        .flatten()
+        .find_map(|code| code.as_str().map(str::to_owned))
 }
 
 /// The status that an error event in a stream names; `None` where it names none.

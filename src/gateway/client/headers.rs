@@ -1,8 +1,8 @@
 //! Headers that stay on their own side, and the ones the gateway adds.
 
 use http::header::{
-    ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, TE, TRAILER,
-    TRANSFER_ENCODING, UPGRADE,
+    ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, SET_COOKIE,
+    TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
 };
 use http::{HeaderMap, HeaderName, HeaderValue};
 
@@ -16,6 +16,11 @@ pub(crate) const ROUTE: HeaderName = HeaderName::from_static("x-fleet-route");
 pub(crate) const WAKE_MS: HeaderName = HeaderName::from_static("x-fleet-wake-ms");
 /// `self`: this request never goes to a hosted backend.
 pub(crate) const DATA_PATH: HeaderName = HeaderName::from_static("x-fleet-data-path");
+
+/// From a client: how often a held stream gets a comment line, like `15s`; `off`: never.
+pub(crate) const HEARTBEAT: HeaderName = HeaderName::from_static("x-fleet-heartbeat");
+/// The upstream's own name for the request, which its support asks for.
+pub(crate) const UPSTREAM_ID: HeaderName = HeaderName::from_static("x-fleet-upstream-id");
 
 /// RFC 9110 section 7.6.1, and the ones that RFC 2616 named.
 const HOP_BY_HOP: [HeaderName; 8] = [
@@ -32,7 +37,7 @@ const HOP_BY_HOP: [HeaderName; 8] = [
 /// What an upstream must not get from a client: its secrets, and what is true of our side's connection only.
 ///
 /// Without `accept-encoding` upstreams answer in plain text, which is what the gateway can read usage from.
-const CLIENTS_OWN: [HeaderName; 11] = [
+const CLIENTS_OWN: [HeaderName; 12] = [
     AUTHORIZATION,
     HeaderName::from_static("proxy-authorization"),
     HeaderName::from_static("api-key"),
@@ -44,6 +49,7 @@ const CLIENTS_OWN: [HeaderName; 11] = [
     EXPECT,
     BACKEND,
     DATA_PATH,
+    HEARTBEAT,
 ];
 
 fn remove_hop_by_hop(headers: &mut HeaderMap) {
@@ -76,6 +82,13 @@ pub(crate) fn outward(headers: &mut HeaderMap, id: &HeaderValue) {
 /// Makes an upstream's headers fit for the client.
 pub(crate) fn inward(headers: &mut HeaderMap) {
     remove_hop_by_hop(headers);
+    // Another gateway behind this one speaks of its own backends; cookies are between it and us.
+    for name in [BACKEND, ROUTE, WAKE_MS, SET_COOKIE] {
+        headers.remove(name);
+    }
+    if let Some(id) = headers.remove(REQUEST_ID) {
+        headers.insert(UPSTREAM_ID, id);
+    }
 }
 
 /// The client's request id where it is sane (1 to 128 letters, digits and `-_.:/`), else a new one.

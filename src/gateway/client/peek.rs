@@ -2,11 +2,14 @@
 //!
 //! The body is never rebuilt: what is read is borrowed, and a change is spliced into the bytes as they came.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use bytes::Bytes;
 use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
+
+use crate::fleet::request::Operation;
 
 /// What was read of a body, with where it stands.
 #[derive(Debug, PartialEq, Eq)]
@@ -15,15 +18,64 @@ pub(crate) struct Peek {
     pub(crate) model: String,
     /// Whether the answer is to be streamed.
     pub(crate) stream: bool,
-    /// How usage is asked for; `None` when the client asked for it or does not stream.
-    usage: Option<Edit>,
+    /// What routing rules look at.
+    pub(crate) facts: Facts,
+    /// The client's `stream_options`, where it streams and the API has them.
+    options: Option<Options>,
     model_at: Range<usize>,
 }
 
+/// What routing rules look at.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Facts {
+    /// The answer is to follow a JSON schema.
+    pub(crate) json_schema: bool,
+    /// There are tools to call.
+    pub(crate) tools: bool,
+    /// Bytes of the prompt as it stands in the body.
+    pub(crate) prompt: u64,
+}
+
+/// How a stream tells its usage, and to whom.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Telling {
+    /// As the client asked: all passes.
+    #[default]
+    Client,
+    /// Usage is for the gateway only.
+    Gateway,
+    /// The last event is the client's, the usage before it is for the gateway only.
+    Both,
+}
+
+/// What the client's `stream_options` say.
 #[derive(Debug, PartialEq, Eq)]
-struct Edit {
-    at: Range<usize>,
-    with: &'static str,
+struct Options {
+    at: Place,
+    include: Asked,
+    continuous: Asked,
+}
+
+/// Where `stream_options` stand.
+#[derive(Debug, PartialEq, Eq)]
+enum Place {
+    /// Nowhere: they would come here.
+    Absent(usize),
+    /// They are `null`.
+    Null(Range<usize>),
+    /// An object whose members begin here; the flag says that there are none.
+    Object(usize, bool),
+}
+
+/// What the client said of one option.
+#[derive(Debug, PartialEq, Eq)]
+enum Asked {
+    /// Nothing.
+    Nothing,
+    /// No: the word is there.
+    No(Range<usize>),
+    /// Yes.
+    Yes,
 }
 
 /// Why a body was refused.
@@ -45,12 +97,37 @@ struct Fields<'a> {
     stream_options: Option<&'a RawValue>,
     #[serde(borrow, default, deserialize_with = "raw")]
     messages: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "raw")]
+    prompt: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "raw")]
+    input: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "raw")]
+    tools: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "raw")]
+    response_format: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "raw")]
+    text: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
 struct StreamOptions<'a> {
     #[serde(borrow, default, deserialize_with = "raw")]
     include_usage: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "raw")]
+    continuous_usage_stats: Option<&'a RawValue>,
+}
+
+/// `response_format`, or what `text` has under `format` in the responses API.
+#[derive(Deserialize)]
+struct Format<'a> {
+    #[serde(borrow, default, rename = "type")]
+    kind: Option<Cow<'a, str>>,
+}
+
+#[derive(Deserialize)]
+struct Text<'a> {
+    #[serde(borrow, default)]
+    format: Option<Format<'a>>,
 }
 
 /// Keeps a `null` as the value it is: to put a second `stream_options` beside one would be wrong.
@@ -73,11 +150,11 @@ fn range(whole: &[u8], part: &RawValue) -> Range<usize> {
     start..start + part.get().len()
 }
 
-/// Reads a completion request's body.
+/// Reads a request's body.
 ///
 /// # Errors
 /// Where it is not a JSON object, names no model, or has a field of a wrong type.
-pub(crate) fn peek(body: &[u8]) -> Result<Peek, Wrong> {
+pub(crate) fn peek(operation: Operation, body: &[u8]) -> Result<Peek, Wrong> {
     let not_json = |why: String| Wrong {
         message: format!("the body is not a JSON object: {why}"),
         param: None,
@@ -104,71 +181,151 @@ pub(crate) fn peek(body: &[u8]) -> Result<Peek, Wrong> {
     {
         return Err(wrong("messages", "an array"));
     }
-    let usage = match fields.stream_options {
-        None if stream => Some(Edit {
-            at: brace + 1..brace + 1,
-            with: r#""stream_options":{"include_usage":true},"#,
-        }),
-        Some(options) if stream => ask_for_usage(body, options)?,
-        None | Some(_) => None,
+    if let Some(tools) = fields.tools
+        && !(tools.get().starts_with('[') || tools.get() == "null")
+    {
+        return Err(wrong("tools", "an array"));
+    }
+    // Embeddings do not stream, and the responses API always tells its usage at the end.
+    let options = match operation {
+        Operation::Chat | Operation::Completions if stream => {
+            Some(options(body, brace, fields.stream_options)?)
+        }
+        Operation::Chat | Operation::Completions | Operation::Embeddings | Operation::Responses => {
+            None
+        }
     };
+    let prompt = [fields.messages, fields.prompt, fields.input]
+        .into_iter()
+        .flatten()
+        .map(|part| part.get().len() as u64)
+        .sum();
     Ok(Peek {
         model,
         stream,
-        usage,
+        facts: Facts {
+            json_schema: fields.response_format.is_some_and(names_a_schema)
+                || fields.text.is_some_and(formats_a_schema),
+            tools: fields
+                .tools
+                .is_some_and(|tools| tools.get()[1..].trim_start().starts_with('{')),
+            prompt,
+        },
+        options,
         model_at: range(body, model_raw),
     })
 }
 
-/// How `include_usage` gets into the client's own `stream_options`; `None` when it is there.
-fn ask_for_usage(body: &[u8], options: &RawValue) -> Result<Option<Edit>, Wrong> {
-    let at = range(body, options);
-    if options.get() == "null" {
-        return Ok(Some(Edit {
-            at,
-            with: r#"{"include_usage":true}"#,
-        }));
+fn names_a_schema(format: &RawValue) -> bool {
+    serde_json::from_str::<Format<'_>>(format.get()).is_ok_and(|it| it.is_a_schema())
+}
+
+fn formats_a_schema(text: &RawValue) -> bool {
+    serde_json::from_str::<Text<'_>>(text.get())
+        .is_ok_and(|text| text.format.is_some_and(|it| it.is_a_schema()))
+}
+
+impl Format<'_> {
+    fn is_a_schema(&self) -> bool {
+        self.kind.as_deref() == Some("json_schema")
     }
-    if !options.get().starts_with('{') {
+}
+
+/// Reads the client's own `stream_options`.
+fn options(body: &[u8], brace: usize, given: Option<&RawValue>) -> Result<Options, Wrong> {
+    let said_nothing = |at| Options {
+        at,
+        include: Asked::Nothing,
+        continuous: Asked::Nothing,
+    };
+    let Some(given) = given else {
+        return Ok(said_nothing(Place::Absent(brace + 1)));
+    };
+    let at = range(body, given);
+    if given.get() == "null" {
+        return Ok(said_nothing(Place::Null(at)));
+    }
+    if !given.get().starts_with('{') {
         return Err(wrong("stream_options", "an object"));
     }
     let inside: StreamOptions<'_> =
-        serde_json::from_str(options.get()).map_err(|_| wrong("stream_options", "an object"))?;
-    match inside.include_usage {
-        Some(asked) if asked.get() == "true" => Ok(None),
-        Some(asked) if matches!(asked.get(), "false" | "null") => Ok(Some(Edit {
-            at: range(body, asked),
-            with: "true",
-        })),
-        Some(_) => Err(wrong("stream_options.include_usage", "true or false")),
-        None => {
-            let empty = options.get()[1..].trim_start().starts_with('}');
-            Ok(Some(Edit {
-                at: at.start + 1..at.start + 1,
-                with: if empty {
-                    r#""include_usage":true"#
-                } else {
-                    r#""include_usage":true,"#
-                },
-            }))
+        serde_json::from_str(given.get()).map_err(|_| wrong("stream_options", "an object"))?;
+    let asked = |word: Option<&RawValue>, name| match word.map(|word| (word, word.get())) {
+        None => Ok(Asked::Nothing),
+        Some((_, "true")) => Ok(Asked::Yes),
+        Some((word, "false" | "null")) => Ok(Asked::No(range(body, word))),
+        Some(_) => Err(wrong(name, "true or false")),
+    };
+    let empty = given.get()[1..].trim_start().starts_with('}');
+    Ok(Options {
+        at: Place::Object(at.start + 1, empty),
+        include: asked(inside.include_usage, "stream_options.include_usage")?,
+        continuous: asked(
+            inside.continuous_usage_stats,
+            "stream_options.continuous_usage_stats",
+        )?,
+    })
+}
+
+/// A change to a body: what stands there is replaced.
+type Edit = (Range<usize>, Cow<'static, str>);
+
+impl Options {
+    /// The changes that make an upstream tell usage, in every event where `continuous`.
+    fn edits(&self, continuous: bool, edits: &mut Vec<Edit>) {
+        let mut missing: Vec<&str> = Vec::new();
+        let wanted = [
+            (&self.include, true, "\"include_usage\":true"),
+            (
+                &self.continuous,
+                continuous,
+                "\"continuous_usage_stats\":true",
+            ),
+        ];
+        for (asked, wanted, member) in wanted {
+            match asked {
+                Asked::Nothing if wanted => missing.push(member),
+                Asked::No(at) if wanted => edits.push((at.clone(), "true".into())),
+                Asked::Nothing | Asked::No(_) | Asked::Yes => {}
+            }
         }
+        if missing.is_empty() {
+            return;
+        }
+        let members = missing.join(",");
+        edits.push(match &self.at {
+            Place::Absent(at) => (
+                *at..*at,
+                format!("\"stream_options\":{{{members}}},").into(),
+            ),
+            Place::Null(at) => (at.clone(), format!("{{{members}}}").into()),
+            Place::Object(at, true) => (*at..*at, members.into()),
+            Place::Object(at, false) => (*at..*at, format!("{members},").into()),
+        });
     }
 }
 
 impl Peek {
-    /// Whether the gateway asks for usage on its own account, and must not show it to the client.
-    pub(crate) fn withholds_usage(&self) -> bool {
-        self.usage.is_some()
+    /// How the usage of the stream is told by an upstream that was asked for it, `continuous` or not.
+    pub(crate) fn telling(&self, continuous: bool) -> Telling {
+        let Some(options) = &self.options else {
+            return Telling::Client;
+        };
+        match (&options.include, &options.continuous) {
+            (Asked::Nothing | Asked::No(_), _) => Telling::Gateway,
+            (Asked::Yes, Asked::Nothing | Asked::No(_)) if continuous => Telling::Both,
+            (Asked::Yes, _) => Telling::Client,
+        }
     }
 
     /// The body as an upstream gets it; `model` is its name there as JSON, where it differs. Unchanged bodies are not copied.
-    pub(crate) fn splice(&self, body: &Bytes, model: Option<&str>) -> Bytes {
-        let mut edits: Vec<(&Range<usize>, &str)> = Vec::with_capacity(2);
-        if let Some(edit) = &self.usage {
-            edits.push((&edit.at, edit.with));
+    pub(crate) fn splice(&self, body: &Bytes, model: Option<&str>, continuous: bool) -> Bytes {
+        let mut edits: Vec<Edit> = Vec::new();
+        if let Some(options) = &self.options {
+            options.edits(continuous, &mut edits);
         }
         if let Some(model) = model {
-            edits.push((&self.model_at, model));
+            edits.push((self.model_at.clone(), model.to_owned().into()));
         }
         if edits.is_empty() {
             return body.clone();
@@ -191,7 +348,8 @@ impl Peek {
 mod tests {
     use bytes::Bytes;
 
-    use super::peek;
+    use super::{Telling, peek};
+    use crate::fleet::request::Operation;
 
     #[test]
     fn bodies_change_only_where_they_must() {
@@ -266,10 +424,10 @@ mod tests {
             ),
         ];
         for (body, model, expected, withheld) in cases {
-            let seen = peek(body.as_bytes()).unwrap();
-            let spliced = seen.splice(&Bytes::from(body), model);
+            let seen = peek(Operation::Chat, body.as_bytes()).unwrap();
+            let spliced = seen.splice(&Bytes::from(body), model, false);
             assert_eq!(std::str::from_utf8(&spliced).unwrap(), expected);
-            assert_eq!(seen.withholds_usage(), withheld, "{body}");
+            assert_eq!(seen.telling(false) == Telling::Gateway, withheld, "{body}");
             serde_json::from_slice::<serde_json::Value>(&spliced).unwrap();
         }
     }
@@ -305,9 +463,76 @@ mod tests {
             (r#"{"model":"m","model":"n"}"#, None, "duplicate"),
         ];
         for (body, param, message) in cases {
-            let wrong = peek(body.as_bytes()).unwrap_err();
+            let wrong = peek(Operation::Chat, body.as_bytes()).unwrap_err();
             assert_eq!(wrong.param, param, "{body}");
             assert!(wrong.message.contains(message), "{body}: {}", wrong.message);
+        }
+    }
+
+    #[test]
+    fn usage_in_every_event_is_asked_for_where_the_backend_can() {
+        let cases = [
+            (
+                r#"{"model":"m","stream":true}"#,
+                r#"{"stream_options":{"include_usage":true,"continuous_usage_stats":true},"model":"m","stream":true}"#,
+                Telling::Gateway,
+            ),
+            (
+                r#"{"model":"m","stream":true,"stream_options":{"include_usage":true}}"#,
+                r#"{"model":"m","stream":true,"stream_options":{"continuous_usage_stats":true,"include_usage":true}}"#,
+                Telling::Both,
+            ),
+            (
+                r#"{"model":"m","stream":true,"stream_options":{"continuous_usage_stats":false,"include_usage":false}}"#,
+                r#"{"model":"m","stream":true,"stream_options":{"continuous_usage_stats":true,"include_usage":true}}"#,
+                Telling::Gateway,
+            ),
+            (
+                r#"{"model":"m","stream":true,"stream_options":{"continuous_usage_stats":true,"include_usage":true}}"#,
+                r#"{"model":"m","stream":true,"stream_options":{"continuous_usage_stats":true,"include_usage":true}}"#,
+                Telling::Client,
+            ),
+        ];
+        for (body, expected, telling) in cases {
+            let seen = peek(Operation::Chat, body.as_bytes()).unwrap();
+            let spliced = seen.splice(&Bytes::from(body), None, true);
+            assert_eq!(std::str::from_utf8(&spliced).unwrap(), expected);
+            assert_eq!(seen.telling(true), telling, "{body}");
+        }
+    }
+
+    #[test]
+    fn what_rules_look_at_is_read() {
+        let cases = [
+            (r#"{"model":"m"}"#, (false, false, 0)),
+            (
+                r#"{"model":"m","messages":[1,2],"tools":[]}"#,
+                (false, false, 5),
+            ),
+            (
+                r#"{"model":"m","tools":[{"type":"function"}],"input":"four"}"#,
+                (false, true, 6),
+            ),
+            (
+                r#"{"model":"m","response_format":{"type":"json_schema","json_schema":{}}}"#,
+                (true, false, 0),
+            ),
+            (
+                r#"{"model":"m","response_format":{"type":"json_object"},"tools":null}"#,
+                (false, false, 0),
+            ),
+            (
+                r#"{"model":"m","text":{"format":{"type":"json_schema"}}}"#,
+                (true, false, 0),
+            ),
+        ];
+        for (body, expected) in cases {
+            let facts = peek(Operation::Responses, body.as_bytes()).unwrap().facts;
+            assert_eq!(
+                (facts.json_schema, facts.tools, facts.prompt),
+                expected,
+                "{body}"
+            );
         }
     }
 }

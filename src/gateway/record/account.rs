@@ -2,11 +2,10 @@
 
 use std::sync::Arc;
 
-use tokio::sync::mpsc::error::TrySendError;
 use tokio::time::Instant;
 
 use crate::fleet::backend::{Kind, Price};
-use crate::fleet::request::{Route, Usage};
+use crate::fleet::request::{Operation, Route, Usage};
 use crate::fleet::{Backend, ModelId, Observation, RequestRecord, Usd};
 use crate::gateway::Gate;
 
@@ -20,7 +19,18 @@ pub(crate) struct Account {
     arrived: Instant,
     holding: Option<Instant>,
     tariff: Tariff,
-    record: Option<Box<RequestRecord>>,
+    record: Option<RequestRecord>,
+}
+
+/// A request as it came.
+#[derive(Debug)]
+pub(crate) struct Arrival {
+    pub(crate) at: Instant,
+    pub(crate) id: String,
+    pub(crate) model: ModelId,
+    pub(crate) operation: Operation,
+    pub(crate) key: Option<Arc<str>>,
+    pub(crate) streamed: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -35,24 +45,18 @@ enum Tariff {
 
 impl Account {
     /// Opens the account of a request that just arrived. Until told otherwise its client went away.
-    pub(crate) fn open(
-        gate: &Arc<Gate>,
-        arrived: Instant,
-        id: String,
-        model: ModelId,
-        streamed: bool,
-    ) -> Self {
-        let at = gate.clock.now() - gate.clock.in_fleet(arrived.elapsed());
+    pub(crate) fn open(gate: &Arc<Gate>, arrival: Arrival) -> Self {
+        let at = gate.clock.now() - gate.clock.in_fleet(arrival.at.elapsed());
         let record = RequestRecord {
-            id,
+            id: arrival.id,
             at,
-            model,
-            operation: crate::fleet::request::Operation::Chat,
-            key: None,
+            model: arrival.model,
+            operation: arrival.operation,
+            key: arrival.key,
             backend: None,
             route: Route::None,
             status: CLIENT_CLOSED,
-            streamed,
+            streamed: arrival.streamed,
             ttft: None,
             took: chrono::TimeDelta::zero(),
             held: None,
@@ -63,11 +67,21 @@ impl Account {
         };
         Self {
             gate: Arc::clone(gate),
-            arrived,
+            arrived: arrival.at,
             holding: None,
             tariff: Tariff::Nobody,
-            record: Some(Box::new(record)),
+            record: Some(record),
         }
+    }
+
+    /// Fleet time now.
+    pub(crate) fn now(&self) -> chrono::DateTime<chrono::Utc> {
+        self.gate.clock.now()
+    }
+
+    /// A span of fleet time as wall time.
+    pub(crate) fn on_wall(&self, fleet: chrono::TimeDelta) -> std::time::Duration {
+        self.gate.clock.on_wall(fleet)
     }
 
     fn note(&mut self, change: impl FnOnce(&mut RequestRecord)) {
@@ -182,20 +196,7 @@ impl Drop for Account {
             }
             (Tariff::Hosted(_), _) => None,
         };
-        match self
-            .gate
-            .observations
-            .try_send(Observation::Request(record))
-        {
-            // Closed: the fleet is gone, and nobody is left to tell.
-            Ok(()) | Err(TrySendError::Closed(_)) => {}
-            Err(TrySendError::Full(record)) => {
-                let to = self.gate.observations.clone();
-                let send = async move {
-                    let _ = to.send(record).await;
-                };
-                self.gate.tasks.spawn_on(send, &self.gate.runtime);
-            }
-        }
+        let record = Arc::new(record);
+        self.gate.observe(Observation::Request(record));
     }
 }

@@ -28,6 +28,7 @@ pub(in crate::gateway) async fn run(gate: Arc<Gate>) {
             () = gate.shutdown.cancelled() => return,
             _ = ticks.tick() => {}
         }
+        upkeep(&gate);
         let now = count(&gate);
         let idle = now.0.iter().all(|(_, n)| *n == 0) && now.1.iter().all(|(_, n)| *n == 0);
         let changed = match &last {
@@ -47,6 +48,21 @@ pub(in crate::gateway) async fn run(gate: Arc<Gate>) {
         if gate.observations.try_send(told).is_ok() {
             last = Some(now);
             said = Instant::now();
+        }
+    }
+}
+
+/// Closes connections that nobody uses, and opens the circuits of engines that hang.
+fn upkeep(gate: &Gate) {
+    for slot in gate.slots.values() {
+        slot.wires.sweep();
+    }
+    let fleet = gate.picture();
+    for backend in &fleet.backends {
+        if let Some(since) = fleet.hangs_since(backend)
+            && let Some(slot) = gate.slots.get(&backend.id)
+        {
+            slot.circuit().hangs(since, gate.clock.now());
         }
     }
 }

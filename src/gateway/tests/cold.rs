@@ -196,7 +196,7 @@ async fn an_open_circuit_is_not_asked() {
     let (door, _picture, mut orders, _observations) = door(picture, &urls);
     let gate = Gate::new(door, CancellationToken::new());
     let slot = &gate.slots[&crate::fleet::BackendId::from("a")];
-    let mut flight = Flight::begin(slot, gate.clock.now()).unwrap();
+    let mut flight = Flight::begin(slot, None, gate.clock.now()).unwrap();
     flight.fail(gate.clock.now());
     drop(flight);
     let response = serve::answer(Arc::clone(&gate), chat()).await;

@@ -278,7 +278,7 @@ impl Gateway {
     pub(super) async fn record(&mut self) -> RequestRecord {
         loop {
             if let Observation::Request(record) = self.observations.recv().await.unwrap() {
-                return *record;
+                return RequestRecord::clone(&record);
             }
         }
     }

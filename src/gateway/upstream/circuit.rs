@@ -12,6 +12,8 @@ const LONGEST_PAUSE: TimeDelta = TimeDelta::seconds(30);
 pub(crate) struct Circuit {
     open: Option<Open>,
     limited_until: Option<DateTime<Utc>>,
+    /// The newest hang that opened it.
+    hung_since: Option<DateTime<Utc>>,
 }
 
 #[derive(Debug)]
@@ -70,6 +72,13 @@ impl Circuit {
             pause,
             probing: false,
         });
+    }
+
+    /// It has produced nothing since then although it should; the same hang opens the circuit once.
+    pub(crate) fn hangs(&mut self, since: DateTime<Utc>, now: DateTime<Utc>) {
+        if self.hung_since.replace(since) != Some(since) {
+            self.fail(now);
+        }
     }
 
     /// It asked to be left alone until then.

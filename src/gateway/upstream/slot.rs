@@ -3,21 +3,16 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use chrono::{DateTime, Utc};
-use http::{HeaderValue, Uri};
+use chrono::{DateTime, TimeDelta, Utc};
+use http::{HeaderName, HeaderValue};
+use tokio::sync::Notify;
 
 use crate::fleet::BackendId;
 use crate::gateway::Upstream;
+use crate::gateway::upstream::address::{Address, credentials};
 use crate::gateway::upstream::circuit::Circuit;
-
-/// The paths that are forwarded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Path {
-    /// `/v1/chat/completions`
-    Chat,
-    /// `/v1/completions`
-    Completions,
-}
+use crate::gateway::upstream::headroom::Teller;
+use crate::gateway::upstream::wire::Wires;
 
 /// One backend, ready to be sent to.
 #[derive(Debug)]
@@ -27,10 +22,20 @@ pub(crate) struct Slot {
     pub(crate) name: HeaderValue,
     /// The model's name there as JSON, where it differs.
     pub(crate) model: Option<String>,
-    pub(crate) authorization: Option<HeaderValue>,
+    pub(crate) address: Address,
+    /// The header that carries its key.
+    pub(crate) credentials: Option<(HeaderName, HeaderValue)>,
+    /// A stream that says nothing for this long has failed, fleet time.
+    pub(crate) stall_after: TimeDelta,
+    /// It is asked for usage in every event of a stream.
+    pub(crate) continuous_usage: bool,
     pub(crate) in_flight: AtomicU32,
-    chat: Uri,
-    completions: Uri,
+    /// Open connections to it that nobody uses now.
+    pub(crate) wires: Wires,
+    /// What it said of its limits.
+    pub(crate) headroom: Teller,
+    /// Told when a place in it is free again; its model's waiting room listens.
+    freed: Arc<Notify>,
     circuit: Mutex<Circuit>,
 }
 
@@ -40,59 +45,38 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Slot {
-    /// Prepares `upstream`.
+    /// Prepares `upstream`; `freed` is told when a place in it is free again.
     ///
     /// # Errors
     /// Where its address or its key cannot be sent.
-    pub(crate) fn new(upstream: Upstream) -> Result<Self, String> {
-        let base = upstream.url.trim_end_matches('/');
-        let uri = |path: &str| {
-            format!("{base}/v1/{path}")
-                .parse::<Uri>()
-                .ok()
-                .filter(|uri| uri.host().is_some())
-                .ok_or_else(|| format!("{}: `{base}` is not an address", upstream.backend))
-        };
-        let authorization = upstream
-            .key
-            .as_ref()
-            .map(|key| {
-                HeaderValue::from_str(&format!("Bearer {}", key.0))
-                    .map(|mut value| {
-                        value.set_sensitive(true);
-                        value
-                    })
-                    .map_err(|_| {
-                        format!("{}: the key cannot be sent in a header", upstream.backend)
-                    })
-            })
-            .transpose()?;
+    pub(crate) fn new(upstream: Upstream, freed: Arc<Notify>) -> Result<Self, String> {
         Ok(Self {
             name: HeaderValue::from_str(upstream.backend.as_str())
                 .unwrap_or(HeaderValue::from_static("unnamed")),
-            chat: uri("chat/completions")?,
-            completions: uri("completions")?,
+            address: Address::new(&upstream)?,
+            credentials: credentials(&upstream)?,
             model: upstream
                 .model
                 .map(|name| serde_json::Value::String(name).to_string()),
-            authorization,
+            stall_after: upstream.stall_after,
+            continuous_usage: upstream.continuous_usage,
             in_flight: AtomicU32::new(0),
+            wires: Wires::default(),
+            headroom: Teller::default(),
+            freed,
             circuit: Mutex::default(),
             id: upstream.backend,
         })
     }
 
-    /// Where a request goes.
-    pub(crate) fn uri(&self, path: Path) -> Uri {
-        match path {
-            Path::Chat => self.chat.clone(),
-            Path::Completions => self.completions.clone(),
-        }
-    }
-
     /// Its circuit, for a moment.
     pub(crate) fn circuit(&self) -> MutexGuard<'_, Circuit> {
         lock(&self.circuit)
+    }
+
+    /// How many more requests it may be sent at once; `None`: any number.
+    pub(crate) fn free(&self, limit: Option<u32>) -> Option<u32> {
+        limit.map(|limit| limit.saturating_sub(self.in_flight.load(Ordering::SeqCst)))
     }
 }
 
@@ -100,19 +84,25 @@ impl Slot {
 #[derive(Debug)]
 pub(crate) struct Flight {
     pub(crate) slot: Arc<Slot>,
+    /// The backend has a limit: somebody may wait for this place.
+    limited: bool,
     told: bool,
 }
 
 impl Flight {
-    /// Counts a request to `slot`; `None` when its circuit lets none through.
-    pub(crate) fn begin(slot: &Arc<Slot>, now: DateTime<Utc>) -> Option<Self> {
-        slot.circuit().begin(now).then(|| {
-            slot.in_flight.fetch_add(1, Ordering::SeqCst);
-            Self {
+    /// Counts a request to `slot`; `None` when its circuit lets none through, or it has `limit` requests already.
+    pub(crate) fn begin(slot: &Arc<Slot>, limit: Option<u32>, now: DateTime<Utc>) -> Option<Self> {
+        let before = slot.in_flight.fetch_add(1, Ordering::SeqCst);
+        let fits = limit.is_none_or(|limit| before < limit);
+        if fits && slot.circuit().begin(now) {
+            return Some(Self {
                 slot: Arc::clone(slot),
+                limited: limit.is_some(),
                 told: false,
-            }
-        })
+            });
+        }
+        slot.in_flight.fetch_sub(1, Ordering::SeqCst);
+        None
     }
 
     /// It answered.
@@ -121,7 +111,7 @@ impl Flight {
         self.slot.circuit().succeed();
     }
 
-    /// It did not answer, or with a server error.
+    /// It did not answer, or with a server error, or broke its answer off.
     pub(crate) fn fail(&mut self, now: DateTime<Utc>) {
         self.told = true;
         self.slot.circuit().fail(now);
@@ -139,6 +129,9 @@ impl Drop for Flight {
         self.slot.in_flight.fetch_sub(1, Ordering::SeqCst);
         if !self.told {
             self.slot.circuit().abandon();
+        }
+        if self.limited {
+            self.slot.freed.notify_one();
         }
     }
 }

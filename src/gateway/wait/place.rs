@@ -1,21 +1,23 @@
 //! Finds the place for a request: chooses by the picture, waits where it must, says why where it cannot.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use http::StatusCode;
 use tokio::time::Instant;
 
+use crate::fleet::model::{ColdPolicy, MAX_WAITING};
 use crate::fleet::request::Route;
-use crate::fleet::{Backend, Fleet, State};
+use crate::fleet::{Backend, Fleet, Model, State};
 use crate::gateway::Gate;
 use crate::gateway::choose::desk::Desk;
-use crate::gateway::choose::route::{Choice, Standing, Why, choose, standing};
+use crate::gateway::choose::route::{Choice, Cold, Standing, Why, Wish, choose, standing};
 use crate::gateway::client::envelope::Fault;
 use crate::gateway::record::account::Account;
 use crate::gateway::upstream::slot::Flight;
-use crate::gateway::wait::room::{Group, PLACES, Room};
+use crate::gateway::wait::room::{Group, Room};
 
 /// A wake may take this long where its backend does not say.
 const CAP: TimeDelta = TimeDelta::minutes(10);
@@ -31,6 +33,8 @@ pub(crate) struct Search {
     /// Since when it has been held; its deadline counts from here.
     since: Option<Instant>,
     place: Option<u64>,
+    /// Told while it is held, where somebody wants to know.
+    held: Option<Arc<AtomicBool>>,
 }
 
 impl Search {
@@ -41,6 +45,18 @@ impl Search {
             tried: Vec::new(),
             since: None,
             place: None,
+            held: None,
+        }
+    }
+
+    /// True while the request is held.
+    pub(crate) fn tells_held(&mut self) -> Arc<AtomicBool> {
+        Arc::clone(self.held.get_or_insert_default())
+    }
+
+    fn tell_held(&self, held: bool) {
+        if let Some(told) = &self.held {
+            told.store(held, Ordering::Relaxed);
         }
     }
 }
@@ -67,18 +83,23 @@ impl Gate {
                 ));
             };
             let rows = desk.rows(&fleet, search.group, now);
-            let (seat, route) = match choose(&rows, model.cold, search.group.asked, &search.tried) {
-                Choice::Weighted(wanted) => match desk.turn(&wanted) {
-                    Some(seat) => (seat, Route::Weight),
+            let wish = Wish {
+                cold: cold(model, desk, &fleet, search.group, now),
+                route: search.group.route(),
+                tried: &search.tried,
+            };
+            let (seat, route) = match choose(&rows, wish) {
+                Choice::Weighted(wanted, route) => match desk.turn(&wanted) {
+                    Some(seat) => (seat, route),
                     None => return Err(exhausted(desk)),
                 },
                 Choice::One(seat, route) => (seat, route),
-                Choice::OneAndWake(seat) => {
-                    self.ask_wake(desk, &fleet, &rows, search.group, now);
-                    (seat, Route::Fallback)
+                Choice::OneAndWake(seat, route) => {
+                    self.ask_wake(desk, &fleet, &rows, now);
+                    (seat, route)
                 }
                 Choice::Hold => {
-                    self.ask_wake(desk, &fleet, &rows, search.group, now);
+                    self.ask_wake(desk, &fleet, &rows, now);
                     self.hold(desk, search, account, fleet).await?;
                     continue;
                 }
@@ -86,16 +107,24 @@ impl Gate {
                     return Err(self.refuse(desk, &fleet, search, account, why));
                 }
             };
+            let limit = desk.seats[seat]
+                .backend(&fleet)
+                .and_then(|backend| backend.max_running);
             // Whoever came first goes first: the picture may be newer than the keeper's last look.
             if search.since.is_none() && search.tried.is_empty() && desk.room.len() > 0 {
                 self.look(desk, &fleet);
+                if limit.is_some() && desk.room.len() > 0 {
+                    // Places are few, and others wait for them.
+                    self.hold(desk, search, account, fleet).await?;
+                    continue;
+                }
             }
             let Some(flight) = desk.seats[seat]
                 .slot
                 .as_ref()
-                .and_then(|slot| Flight::begin(slot, now))
+                .and_then(|slot| Flight::begin(slot, limit, now))
             else {
-                // Another request took the probe of an open circuit in between.
+                // Another request took the last place, or the probe of an open circuit, in between.
                 continue;
             };
             // Counted first, looked at again then: a drain that began in between sees the request or is seen by it.
@@ -119,11 +148,15 @@ impl Gate {
         let since = *search.since.get_or_insert_with(Instant::now);
         let cap = self.cap(desk, search.group);
         let deadline = since + self.clock.on_wall(cap);
-        let Some((mut ticket, keep)) = Room::enter(&desk.room, search.group, search.place) else {
+        let places = desk
+            .model(&chosen_by)
+            .map_or(MAX_WAITING, |it| it.max_waiting);
+        let entered = Room::enter(&desk.room, search.group, search.place, places);
+        let Some((mut ticket, keep)) = entered else {
             return Err(Fault::new(
                 StatusCode::TOO_MANY_REQUESTS,
                 "queue_full",
-                format!("{PLACES} requests wait for `{}` already", desk.model),
+                format!("{places} requests wait for `{}` already", desk.model),
             )
             .after(self.remaining(desk, &self.picture(), search.group)));
         };
@@ -139,7 +172,9 @@ impl Gate {
         }
         drop((chosen_by, newest));
         account.hold_since(since);
+        search.tell_held(true);
         let called = tokio::time::timeout_at(deadline, &mut ticket.called).await;
+        search.tell_held(false);
         drop(ticket);
         account.held_since(since);
         if called.is_ok() {
@@ -172,16 +207,8 @@ impl Gate {
 
     /// How long the wake that `group` waits for is likely to take yet, wall time.
     fn remaining(&self, desk: &Desk, fleet: &Fleet, group: Group) -> Duration {
-        let now = self.clock.now();
-        let left = desk
-            .seats
-            .iter()
-            .enumerate()
-            .filter(|(seat, _)| group.asked.is_none_or(|asked| asked == *seat))
-            .filter_map(|(_, seat)| seat.backend(fleet))
-            .filter_map(|backend| remaining_of(backend, now))
-            .min();
-        left.map_or(LATER, |left| self.clock.on_wall(left))
+        remaining(desk, fleet, group, self.clock.now())
+            .map_or(LATER, |left| self.clock.on_wall(left))
     }
 
     fn refuse(
@@ -273,33 +300,52 @@ fn passed_cap(backend: &Backend) -> bool {
     wake.failure.is_some() && wake.took() >= facts.cap
 }
 
-/// How long a wake is likely to take yet; `None` for what cannot be woken.
+/// The model's cold policy, as it is for requests of `group` now.
+pub(in crate::gateway) fn cold(
+    model: &Model,
+    desk: &Desk,
+    fleet: &Fleet,
+    group: Group,
+    now: DateTime<Utc>,
+) -> Cold {
+    match model.cold {
+        ColdPolicy::Wait => Cold::Wait,
+        ColdPolicy::Overflow => Cold::Elsewhere(Route::Fallback),
+        ColdPolicy::Reject => Cold::Reject,
+        ColdPolicy::Bridge { over } => match remaining(desk, fleet, group, now) {
+            Some(left) if left <= over => Cold::Wait,
+            Some(_) | None => Cold::Elsewhere(Route::Bridge),
+        },
+    }
+}
+
+/// How long the wake that `group` waits for is likely to take yet, fleet time; `None` where nothing can be woken.
+fn remaining(desk: &Desk, fleet: &Fleet, group: Group, now: DateTime<Utc>) -> Option<TimeDelta> {
+    desk.rows(fleet, group, now)
+        .iter()
+        .zip(&desk.seats)
+        .filter(|(row, _)| row.standing == Standing::Coming)
+        .filter_map(|(_, seat)| remaining_of(seat.backend(fleet)?, now))
+        .min()
+}
+
 fn remaining_of(backend: &Backend, now: DateTime<Utc>) -> Option<TimeDelta> {
     let facts = backend.self_hosted()?;
-    let learned = backend
-        .wakes
-        .iter()
-        .rev()
-        .find(|wake| wake.failure.is_none())
-        .map(|wake| wake.took());
-    let configured: TimeDelta = facts
-        .expected
-        .iter()
-        .fold(TimeDelta::zero(), |sum, (_, takes)| sum + *takes);
-    let whole = learned
-        .or((configured > TimeDelta::zero()).then_some(configured))
-        .unwrap_or(facts.budget);
-    match &backend.state {
-        State::Waking(wake) => Some((whole - (now - wake.since)).max(TimeDelta::seconds(1))),
-        State::Asleep { .. } => Some(whole),
+    let since = match &backend.state {
+        State::Waking(wake) => wake.since,
+        State::Asleep { .. } => now,
         State::Unknown { .. }
         | State::Warm { .. }
         | State::Draining(_)
         | State::Failed(_)
         | State::Ready { .. }
         | State::Limited { .. }
-        | State::Down { .. } => None,
-    }
+        | State::Down { .. } => return None,
+    };
+    let left = backend
+        .estimate(now)
+        .map_or(facts.budget - (now - since), |it| it.left_median);
+    Some(left.max(TimeDelta::seconds(1)))
 }
 
 /// A span as people write it: `10m`, `90s`.

@@ -5,10 +5,8 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::oneshot;
 
+use crate::fleet::request::Route;
 use crate::gateway::upstream::slot::lock;
-
-/// Requests that one room holds at most.
-pub(crate) const PLACES: usize = 10_000;
 
 /// The room.
 #[derive(Debug, Default)]
@@ -30,11 +28,23 @@ struct Waiter {
     call: Option<oneshot::Sender<()>>,
 }
 
-/// What decides for a request: the seat that its header named, and whether it may go to self-hosted backends only.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+/// What decides for a request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Group {
+    /// The seat that its header named.
     pub(crate) asked: Option<usize>,
+    /// It may go to self-hosted backends only.
     pub(crate) self_only: bool,
+    /// The rule of its model that it met, and the word for that.
+    pub(crate) rule: Option<(usize, Route)>,
+}
+
+impl Group {
+    /// Why it goes where it goes, if not by weight.
+    pub(crate) fn route(&self) -> Option<Route> {
+        let asked = self.asked.map(|_| Route::Header);
+        asked.or(self.rule.map(|(_, route)| route))
+    }
 }
 
 /// A place in a room; leaving is dropping it.
@@ -54,15 +64,17 @@ impl Drop for Ticket {
 }
 
 impl Room {
-    /// Takes the last place in the row, or the one that it had before; `None` when the room is full. The flag says
+    /// Takes the last place in the row, or the one that it had before; `None` when `places` are taken. The flag says
     /// that nobody keeps the room yet: whoever gets it must.
     pub(crate) fn enter(
         room: &Arc<Self>,
         group: Group,
         before: Option<u64>,
+        places: u32,
     ) -> Option<(Ticket, bool)> {
         let mut inside = lock(&room.inside);
-        if inside.waiting.len() >= PLACES {
+        // Who had a place keeps it.
+        if before.is_none() && inside.waiting.len() >= places as usize {
             return None;
         }
         let number = before.unwrap_or(inside.next);
@@ -87,24 +99,25 @@ impl Room {
 
     /// The groups of those that wait.
     pub(crate) fn groups(&self) -> Vec<Group> {
-        let mut groups: Vec<Group> = lock(&self.inside)
-            .waiting
-            .values()
-            .map(|waiter| waiter.group)
-            .collect();
-        groups.sort_unstable();
-        groups.dedup();
+        let mut groups: Vec<Group> = Vec::new();
+        for waiter in lock(&self.inside).waiting.values() {
+            // Neighbours are mostly of one group, and groups are few.
+            if groups.last() != Some(&waiter.group) && !groups.contains(&waiter.group) {
+                groups.push(waiter.group);
+            }
+        }
         groups
     }
 
-    /// Calls everybody of `group`, in order of arrival.
-    pub(crate) fn call(&self, group: Group) {
+    /// Calls those of `group` that came first, in order of arrival: `n` of them, or all.
+    pub(crate) fn call(&self, group: Group, n: Option<u32>) {
         let mut inside = lock(&self.inside);
+        let mut left = n.unwrap_or(u32::MAX);
         inside.waiting.retain(|_, waiter| {
-            let called = waiter.group == group;
+            let called = left > 0 && waiter.group == group;
             if called && let Some(call) = waiter.call.take() {
-                // A request that left meanwhile needs no call.
-                let _ = call.send(());
+                // A request that left meanwhile needs no call, and takes no place.
+                left -= u32::from(call.send(()).is_ok());
             }
             !called
         });
@@ -122,11 +135,12 @@ impl Room {
 mod tests {
     use std::sync::Arc;
 
-    use super::{Group, PLACES, Room};
+    use super::{Group, Room};
 
     const ANY: Group = Group {
         asked: None,
         self_only: false,
+        rule: None,
     };
 
     #[tokio::test]
@@ -134,9 +148,9 @@ mod tests {
         let room = Arc::new(Room::default());
         let order = Arc::new(std::sync::Mutex::new(Vec::new()));
         let mut tasks = Vec::new();
-        let (left, _) = Room::enter(&room, ANY, None).unwrap();
+        let (left, _) = Room::enter(&room, ANY, None, 50).unwrap();
         for number in 0..20 {
-            let (mut ticket, keep) = Room::enter(&room, ANY, None).unwrap();
+            let (mut ticket, keep) = Room::enter(&room, ANY, None, 50).unwrap();
             assert!(!keep, "the first one keeps the room");
             let order = Arc::clone(&order);
             tasks.push(tokio::spawn(async move {
@@ -148,7 +162,7 @@ mod tests {
         drop(left);
         assert_eq!(room.len(), 20);
         assert!(!room.close());
-        room.call(ANY);
+        room.call(ANY, None);
         for task in tasks {
             task.await.unwrap();
         }
@@ -161,13 +175,13 @@ mod tests {
         let room = Arc::new(Room::default());
         let one = Group {
             asked: Some(1),
-            self_only: false,
+            ..ANY
         };
-        let (_a, keep) = Room::enter(&room, ANY, None).unwrap();
+        let (_a, keep) = Room::enter(&room, ANY, None, 50).unwrap();
         assert!(keep);
-        let (mut b, _) = Room::enter(&room, one, None).unwrap();
+        let (mut b, _) = Room::enter(&room, one, None, 50).unwrap();
         assert_eq!(room.groups(), [ANY, one]);
-        room.call(ANY);
+        room.call(ANY, None);
         assert_eq!(room.len(), 1);
         assert!(b.called.try_recv().is_err());
     }
@@ -175,11 +189,11 @@ mod tests {
     #[test]
     fn one_who_comes_back_has_the_old_place() {
         let room = Arc::new(Room::default());
-        let (first, _) = Room::enter(&room, ANY, None).unwrap();
+        let (first, _) = Room::enter(&room, ANY, None, 50).unwrap();
         let number = first.number;
         drop(first);
-        let (_second, _) = Room::enter(&room, ANY, None).unwrap();
-        let (again, _) = Room::enter(&room, ANY, Some(number)).unwrap();
+        let (_second, _) = Room::enter(&room, ANY, None, 50).unwrap();
+        let (again, _) = Room::enter(&room, ANY, Some(number), 1).unwrap();
         assert_eq!(again.number, number);
         assert_eq!(room.len(), 2);
     }
@@ -187,11 +201,24 @@ mod tests {
     #[test]
     fn a_full_room_takes_nobody() {
         let room = Arc::new(Room::default());
-        let all: Vec<_> = (0..PLACES)
-            .map(|_| Room::enter(&room, ANY, None).unwrap())
+        let all: Vec<_> = (0..50)
+            .map(|_| Room::enter(&room, ANY, None, 50).unwrap())
             .collect();
-        assert!(Room::enter(&room, ANY, None).is_none());
+        assert!(Room::enter(&room, ANY, None, 50).is_none());
         drop(all);
-        assert!(Room::enter(&room, ANY, None).is_some());
+        assert!(Room::enter(&room, ANY, None, 50).is_some());
+    }
+
+    #[test]
+    fn as_many_are_called_as_there_is_room_for() {
+        let room = Arc::new(Room::default());
+        let mut waiting: Vec<_> = (0..5)
+            .map(|_| Room::enter(&room, ANY, None, 50).unwrap().0)
+            .collect();
+        waiting[0].called.close();
+        room.call(ANY, Some(2));
+        assert!(waiting[1].called.try_recv().is_ok() && waiting[2].called.try_recv().is_ok());
+        assert!(waiting[3].called.try_recv().is_err());
+        assert_eq!(room.len(), 2);
     }
 }

@@ -8,9 +8,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::fleet::{Actor, Backend, BackendId, Command, Fleet, State};
 use crate::gateway::Gate;
 use crate::gateway::choose::desk::Desk;
-use crate::gateway::choose::route::{Choice, Row, Standing, choose};
+use crate::gateway::choose::route::{Choice, Row, Standing, Wish, choose};
 use crate::gateway::upstream::slot::lock;
-use crate::gateway::wait::room::Group;
+use crate::gateway::wait::place::cold;
 use crate::handle::Order;
 
 /// A wake that did not begin is asked for again after this much fleet time: it may have been refused for a reason that passed.
@@ -33,11 +33,10 @@ fn sleeper<'f>(
     desk: &Desk,
     fleet: &'f Fleet,
     rows: &[Row],
-    group: Group,
 ) -> Option<(&'f Backend, DateTime<Utc>)> {
     let mut best: Option<(&Backend, DateTime<Utc>)> = None;
-    for (seat, (place, row)) in desk.seats.iter().zip(rows).enumerate() {
-        if row.standing != Standing::Coming || group.asked.is_some_and(|asked| asked != seat) {
+    for (place, row) in desk.seats.iter().zip(rows) {
+        if row.standing != Standing::Coming {
             continue;
         }
         let Some(backend) = place.backend(fleet) else {
@@ -69,10 +68,9 @@ impl Gate {
         desk: &Desk,
         fleet: &Fleet,
         rows: &[Row],
-        group: Group,
         now: DateTime<Utc>,
     ) {
-        let Some((backend, asleep)) = sleeper(desk, fleet, rows, group) else {
+        let Some((backend, asleep)) = sleeper(desk, fleet, rows) else {
             return;
         };
         let mut asked = lock(&desk.asked);
@@ -112,6 +110,7 @@ impl Gate {
                     // The fleet is gone: the rest ends by its own deadlines.
                     tokio::time::sleep(LOOK).await;
                 },
+                () = desk.freed.notified() => {}
                 () = tokio::time::sleep(LOOK) => {}
             }
         }
@@ -125,12 +124,17 @@ impl Gate {
         let now = self.clock.now();
         for group in desk.room.groups() {
             let rows = desk.rows(fleet, group, now);
-            match choose(&rows, model.cold, group.asked, &[]) {
-                Choice::Hold => self.ask_wake(desk, fleet, &rows, group, now),
-                Choice::Weighted(_)
-                | Choice::One(..)
-                | Choice::OneAndWake(_)
-                | Choice::Refuse(_) => desk.room.call(group),
+            let wish = Wish {
+                cold: cold(model, desk, fleet, group, now),
+                route: group.route(),
+                tried: &[],
+            };
+            match choose(&rows, wish) {
+                Choice::Hold => self.ask_wake(desk, fleet, &rows, now),
+                Choice::Weighted(..) | Choice::One(..) | Choice::OneAndWake(..) => {
+                    desk.room.call(group, desk.free(fleet, &rows));
+                }
+                Choice::Refuse(_) => desk.room.call(group, None),
             }
         }
     }

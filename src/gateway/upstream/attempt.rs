@@ -1,0 +1,205 @@
+//! One request to one backend, up to the beginning of its answer.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use chrono::TimeDelta;
+use http::header::{CONTENT_ENCODING, CONTENT_TYPE};
+use http::{HeaderMap, Method, Request, StatusCode};
+use http_body_util::Full;
+use tokio::time::timeout;
+
+use crate::fleet::request::Operation;
+use crate::gateway::Gate;
+use crate::gateway::answer::live::Reading;
+use crate::gateway::answer::sse::Scanner;
+use crate::gateway::client::envelope;
+use crate::gateway::client::peek::Peek;
+use crate::gateway::upstream::judge::{Refusal, Verdict, judge, judge_event};
+use crate::gateway::upstream::slot::{Flight, Slot};
+use crate::gateway::upstream::wire::{self, Answer};
+
+/// The longest wait for the first event of a stream, fleet time.
+const FIRST_EVENT: TimeDelta = TimeDelta::seconds(120);
+/// The longest wait for an answer that comes in one piece, fleet time: its first byte is its last token's.
+const FIRST_BYTE: TimeDelta = TimeDelta::minutes(10);
+/// The longest error body that is read, bytes.
+const LONGEST_ERROR: usize = 1 << 20;
+/// The longest wait for the rest of an error body, fleet time.
+const ERROR_BODY: TimeDelta = TimeDelta::seconds(10);
+
+/// A request, read.
+#[derive(Debug)]
+pub(crate) struct Ask {
+    pub(crate) operation: Operation,
+    pub(crate) query: Option<String>,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+    pub(crate) peek: Peek,
+}
+
+/// What came of one attempt.
+pub(crate) enum Outcome {
+    /// An answer, with its first bytes.
+    Answer(http::response::Parts, Answer, Reading, VecDeque<Bytes>),
+    /// The client's own error: nobody else would say otherwise.
+    ClientError(StatusCode, HeaderMap, Bytes),
+    /// No answer.
+    Refused(Refusal),
+}
+
+impl From<Verdict> for Outcome {
+    fn from(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Clients(status, headers, body) => Self::ClientError(status, headers, body),
+            Verdict::Refused(refusal) => Self::Refused(refusal),
+        }
+    }
+}
+
+impl Gate {
+    /// Sends the request to one backend and waits for the beginning of its answer.
+    pub(in crate::gateway) async fn attempt(&self, ask: &Ask, flight: &mut Flight) -> Outcome {
+        let slot = Arc::clone(&flight.slot);
+        let refused = |what: String| {
+            Outcome::Refused(Refusal {
+                backend: slot.id.clone(),
+                what,
+                limited: None,
+            })
+        };
+        let patience = if ask.peek.stream {
+            FIRST_EVENT
+        } else {
+            FIRST_BYTE
+        };
+        let beginning = self.beginning(ask, &slot, &refused);
+        match timeout(self.clock.on_wall(patience), beginning).await {
+            Ok(Ok(outcome)) => {
+                if !matches!(outcome, Outcome::Refused(_)) {
+                    flight.succeed();
+                }
+                outcome
+            }
+            Ok(Err(what)) => refused(what),
+            Err(_) => refused(format!("no first byte within {} s", patience.num_seconds())),
+        }
+    }
+
+    async fn beginning(
+        &self,
+        ask: &Ask,
+        slot: &Arc<Slot>,
+        refused: &impl Fn(String) -> Outcome,
+    ) -> Result<Outcome, String> {
+        let response = wire::send(&self.opener, slot, request(ask, slot))
+            .await
+            .map_err(|error| cause(error.as_ref()))?;
+        let (parts, mut body) = response.into_parts();
+        self.tell_headroom(slot, &parts.headers);
+        if !parts.status.is_success() {
+            let said = timeout(self.clock.on_wall(ERROR_BODY), error_body(&mut body)).await;
+            let said = said.unwrap_or_default();
+            return Ok(judge(&slot.id, parts, &said, self.clock.now()).into());
+        }
+        if !readable(&parts.headers) {
+            return Ok(Outcome::Answer(
+                parts,
+                body,
+                Reading::Nothing,
+                VecDeque::new(),
+            ));
+        }
+        if !is_event_stream(&parts.headers) {
+            let reading = Reading::Whole(Vec::new(), 0);
+            return Ok(Outcome::Answer(parts, body, reading, VecDeque::new()));
+        }
+        let mut scanner = Scanner::new(ask.peek.telling(slot.continuous_usage));
+        let mut out = VecDeque::new();
+        while scanner.seen.events == 0 {
+            match body.frame().await {
+                Some(Ok(frame)) => {
+                    if let Ok(chunk) = frame.into_data() {
+                        scanner.feed(chunk, &mut out);
+                    }
+                }
+                Some(Err(error)) => return Err(cause(&error)),
+                None => {
+                    scanner.finish(&mut out);
+                    break;
+                }
+            }
+        }
+        if scanner.seen.events == 0 {
+            return Err("200 and then the end, without an event".to_owned());
+        }
+        Ok(match first_error(&scanner) {
+            Some((status, error)) if status.is_client_error() => {
+                judge_event(&slot.id, status, error, self.clock.now()).into()
+            }
+            Some((status, error)) => refused(format!(
+                "200 and then {}",
+                envelope::message_of(status, error.as_bytes())
+            )),
+            None => Outcome::Answer(parts, body, Reading::Events(scanner), out),
+        })
+    }
+}
+
+/// The request as the backend gets it.
+fn request(ask: &Ask, slot: &Slot) -> Request<Full<Bytes>> {
+    let body = ask
+        .peek
+        .splice(&ask.body, slot.model.as_deref(), slot.continuous_usage);
+    let mut request = Request::new(Full::new(body));
+    *request.method_mut() = Method::POST;
+    *request.uri_mut() = slot.address.of(ask.operation, ask.query.as_deref());
+    *request.headers_mut() = ask.headers.clone();
+    if let Some((name, key)) = &slot.credentials {
+        request.headers_mut().insert(name, key.clone());
+    }
+    request
+}
+
+async fn error_body(body: &mut Answer) -> Bytes {
+    let mut whole = Vec::new();
+    while let Some(Ok(frame)) = body.frame().await {
+        if let Ok(chunk) = frame.into_data() {
+            whole.extend_from_slice(&chunk);
+        }
+        if whole.len() > LONGEST_ERROR {
+            return Bytes::new();
+        }
+    }
+    whole.into()
+}
+
+/// The error with which a stream began, and its status (502 where it names none).
+fn first_error(scanner: &Scanner) -> Option<(StatusCode, &str)> {
+    let error = scanner.seen.error.as_deref()?;
+    let status = envelope::status_in(error).unwrap_or(StatusCode::BAD_GATEWAY);
+    Some((status, error))
+}
+
+fn is_event_stream(headers: &HeaderMap) -> bool {
+    headers
+        .get(CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"text/event-stream"))
+}
+
+/// Whether the body can be read in passing: nobody asked for a compressed one, and one that comes all the same passes unread.
+fn readable(headers: &HeaderMap) -> bool {
+    headers
+        .get(CONTENT_ENCODING)
+        .is_none_or(|encoding| encoding.as_bytes().eq_ignore_ascii_case(b"identity"))
+}
+
+/// The last cause of an error, which says most: "Connection refused (os error 111)".
+pub(crate) fn cause(error: &dyn std::error::Error) -> String {
+    let mut last = error;
+    while let Some(next) = last.source() {
+        last = next;
+    }
+    envelope::one_line(&last.to_string(), 200)
+}

@@ -126,7 +126,7 @@ impl Bench {
             if let Observation::Request(record) = self.observations.recv().await.unwrap()
                 && record.id == id
             {
-                return *record;
+                return RequestRecord::clone(&record);
             }
         }
     }

@@ -242,12 +242,22 @@ mod tests {
         }
     }
 
+    /// Rows, policy, word of the rule, seats tried, and what is chosen.
+    type Case = (
+        &'static str,
+        Cold,
+        Option<Route>,
+        &'static [usize],
+        &'static str,
+    );
+
     #[test]
+    #[expect(clippy::too_many_lines, reason = "a table")]
     fn every_case_of_the_choice() {
         use Cold::{Elsewhere, Reject, Wait};
         let (overflow, bridge) = (Elsewhere(Route::Fallback), Elsewhere(Route::Bridge));
         let rule = Some(Route::Schema);
-        let cases: [(&str, Cold, Option<Route>, &[usize], &str); 32] = [
+        let cases: [Case; 32] = [
             (
                 "65 eligible, 35 eligible",
                 Wait,

@@ -100,16 +100,13 @@ impl Held {
                 }
                 Stage::Answered(body) => return body.as_mut().poll_frame(cx),
                 Stage::Refused(body, said) => {
-                    match ready!(body.as_mut().poll_frame(cx)) {
-                        Some(Ok(frame)) => {
-                            if let Ok(chunk) = frame.into_data()
-                                && said.len() + chunk.len() <= LONGEST_ERROR
-                            {
-                                said.extend_from_slice(&chunk);
-                            }
-                            continue;
+                    if let Some(Ok(frame)) = ready!(body.as_mut().poll_frame(cx)) {
+                        if let Ok(chunk) = frame.into_data()
+                            && said.len() + chunk.len() <= LONGEST_ERROR
+                        {
+                            said.extend_from_slice(&chunk);
                         }
-                        Some(Err(_)) | None => {}
+                        continue;
                     }
                     // One line: the envelope is compact JSON, and an upstream's own is made so.
                     let error = compact(said);

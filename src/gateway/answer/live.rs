@@ -77,6 +77,20 @@ impl Reply {
     }
 }
 
+impl Reading {
+    /// Keeps a piece of an answer that is no stream, for its usage.
+    pub(crate) fn take(&mut self, chunk: &Bytes) {
+        if let Self::Whole(pieces, length) = self {
+            *length += chunk.len();
+            if *length <= LONGEST_READ {
+                pieces.push(chunk.clone());
+            } else {
+                pieces.clear();
+            }
+        }
+    }
+}
+
 impl Patience {
     fn new(span: Duration) -> Self {
         Self {
@@ -131,16 +145,10 @@ impl Live {
         self.patience.last = Instant::now();
         match &mut self.reading {
             Reading::Events(scanner) => scanner.feed(chunk, &mut self.out),
-            Reading::Whole(pieces, length) => {
-                *length += chunk.len();
-                if *length <= LONGEST_READ {
-                    pieces.push(chunk.clone());
-                } else {
-                    pieces.clear();
-                }
+            reading @ (Reading::Whole(..) | Reading::Nothing) => {
+                reading.take(&chunk);
                 self.out.push_back(chunk);
             }
-            Reading::Nothing => self.out.push_back(chunk),
         }
     }
 
@@ -152,6 +160,10 @@ impl Live {
         let mut broken = broken.map(str::to_owned);
         match &mut self.reading {
             Reading::Events(scanner) => {
+                if scanner.seen.done {
+                    // All was said; how the connection ended is no matter of the client's.
+                    broken = None;
+                }
                 if broken.is_none() {
                     scanner.finish(&mut self.out);
                     // A process that was killed may close its connection in good order.

@@ -162,8 +162,10 @@ impl Scanner {
     /// Reads one event, and says what the client is to get of it.
     fn read(&mut self, event: &[u8]) -> Verdict {
         let mut verdict = Verdict::Pass;
-        let mut at = 0;
-        for line in event.split_inclusive(|byte| matches!(byte, b'\n' | b'\r')) {
+        // A byte order mark may stand before everything.
+        let mark = self.seen.events == 0 && event.starts_with(b"\xef\xbb\xbf");
+        let mut at = if mark { 3 } else { 0 };
+        for line in event[at..].split_inclusive(|byte| matches!(byte, b'\n' | b'\r')) {
             if let Some(data) = line.strip_prefix(b"data:") {
                 self.seen.events += 1;
                 let data = data.trim_ascii_end();

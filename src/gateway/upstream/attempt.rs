@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use chrono::TimeDelta;
@@ -24,6 +25,8 @@ use crate::gateway::upstream::wire::{self, Answer};
 const FIRST_EVENT: TimeDelta = TimeDelta::seconds(120);
 /// The longest wait for an answer that comes in one piece, fleet time: its first byte is its last token's.
 const FIRST_BYTE: TimeDelta = TimeDelta::minutes(10);
+/// As much of an answer in one piece is kept back until all of it is there, bytes.
+const KEPT_BACK: usize = 1 << 20;
 /// The longest error body that is read, bytes.
 const LONGEST_ERROR: usize = 1 << 20;
 /// The longest wait for the rest of an error body, fleet time.
@@ -103,33 +106,33 @@ impl Gate {
             let said = said.unwrap_or_default();
             return Ok(judge(&slot.id, parts, &said, self.clock.now()).into());
         }
-        if !readable(&parts.headers) {
-            return Ok(Outcome::Answer(
-                parts,
-                body,
-                Reading::Nothing,
-                VecDeque::new(),
-            ));
-        }
-        if !is_event_stream(&parts.headers) {
-            let reading = Reading::Whole(Vec::new(), 0);
-            return Ok(Outcome::Answer(parts, body, reading, VecDeque::new()));
+        let stall = self.clock.on_wall(slot.stall_after);
+        let mut out = VecDeque::new();
+        if !readable(&parts.headers) || !is_event_stream(&parts.headers) {
+            let mut reading = if readable(&parts.headers) {
+                Reading::Whole(Vec::new(), 0)
+            } else {
+                Reading::Nothing
+            };
+            // Nothing has gone out yet: an answer that breaks off here may still come from another backend.
+            let mut length = 0;
+            while length < KEPT_BACK && !body.is_end_stream() {
+                let Some(chunk) = next(&mut body, stall).await? else {
+                    break;
+                };
+                length += chunk.len();
+                reading.take(&chunk);
+                out.push_back(chunk);
+            }
+            return Ok(Outcome::Answer(parts, body, reading, out));
         }
         let mut scanner = Scanner::new(ask.peek.telling(slot.continuous_usage));
-        let mut out = VecDeque::new();
         while scanner.seen.events == 0 {
-            match body.frame().await {
-                Some(Ok(frame)) => {
-                    if let Ok(chunk) = frame.into_data() {
-                        scanner.feed(chunk, &mut out);
-                    }
-                }
-                Some(Err(error)) => return Err(cause(&error)),
-                None => {
-                    scanner.finish(&mut out);
-                    break;
-                }
-            }
+            let Some(chunk) = next(&mut body, stall).await? else {
+                scanner.finish(&mut out);
+                break;
+            };
+            scanner.feed(chunk, &mut out);
         }
         if scanner.seen.events == 0 {
             return Err("200 and then the end, without an event".to_owned());
@@ -160,6 +163,27 @@ fn request(ask: &Ask, slot: &Slot) -> Request<Full<Bytes>> {
         request.headers_mut().insert(name, key.clone());
     }
     request
+}
+
+/// The next piece of a body; `None` at its end.
+///
+/// # Errors
+/// Where it breaks off, or nothing comes for too long.
+async fn next(body: &mut Answer, stall: Duration) -> Result<Option<Bytes>, String> {
+    loop {
+        let frame = timeout(stall, body.frame())
+            .await
+            .map_err(|_| format!("nothing came of its answer for {} s", stall.as_secs_f32()))?;
+        match frame {
+            Some(Ok(frame)) => {
+                if let Ok(chunk) = frame.into_data() {
+                    return Ok(Some(chunk));
+                }
+            }
+            Some(Err(error)) => return Err(cause(&error)),
+            None => return Ok(None),
+        }
+    }
 }
 
 async fn error_body(body: &mut Answer) -> Bytes {

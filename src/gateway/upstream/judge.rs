@@ -1,7 +1,7 @@
 //! What an upstream's refusal means: the client's own error, or a reason to ask another backend.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use http::header::RETRY_AFTER;
+use http::header::{CONTENT_ENCODING, RETRY_AFTER};
 use http::{HeaderMap, Response, StatusCode, response};
 
 use bytes::Bytes;
@@ -44,6 +44,8 @@ pub(crate) fn judge(
     let status = parts.status;
     if clients_own(status) {
         headers::inward(&mut parts.headers);
+        // What was compressed could not be read, and is said anew.
+        parts.headers.remove(CONTENT_ENCODING);
         return Verdict::Clients(status, parts.headers, envelope::normalise(status, body));
     }
     let said = envelope::message_of(status, body);

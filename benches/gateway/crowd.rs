@@ -4,12 +4,12 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use crate::Options;
-use crate::client::{Crowd, Job};
+use crate::client::{Crowd, Job, Released};
 use crate::engine::Seen;
 use crate::peers::{self, Engine, Peer};
 use crate::process::Process;
 use crate::small::client;
-use crate::table::{Bar, Row, Table, percentile};
+use crate::table::{Bar, Row, Table, median, percentile};
 
 /// Descriptors that a process needs beside its connections.
 const OTHER_FILES: u64 = 200;
@@ -21,7 +21,7 @@ const TAKEN_IN: Duration = Duration::from_secs(2);
 /// What each connection that made one request, and now waits, weighs.
 pub(crate) fn idle(options: &Options, files: u64, table: &mut Table) {
     let connections = fit(options, files, 1, "idle", table);
-    let engine = Engine::start("warm", 4096);
+    let engine = Engine::start("warm 2", 4096);
     let measure = |peer: &Peer| {
         warm_up(peer);
         let before = peer.memory();
@@ -60,7 +60,7 @@ pub(crate) fn held(options: &Options, files: u64, table: &mut Table) {
         crowd(&mut client);
         let opened = peer.memory();
         client.tell("send");
-        let early = crowd(&mut client);
+        let early = released(&mut client);
         sleep(TAKEN_IN);
         let all = peer.memory();
         if peer.name == "fleetctl" && options.linger > 0 {
@@ -76,10 +76,10 @@ pub(crate) fn held(options: &Options, files: u64, table: &mut Table) {
         )
     };
     // nginx has a connection to the engine for each, so that its two workers need twice as many descriptors.
-    let engine = Engine::start("cold", 4096);
+    let engine = Engine::start("cold 2", 4096);
     let nginx = measure(&peers::nginx(&engine.address, true, true));
     drop(engine);
-    let engine = Engine::start("cold", 4096);
+    let engine = Engine::start("cold 2", 4096);
     let ours = measure(&peers::fleetctl(&options.fleetctl, &engine.address, true));
     table.add(Row {
         figure: "held: KiB a request with its connection".to_owned(),
@@ -105,7 +105,8 @@ pub(crate) fn release(options: &Options, files: u64, table: &mut Table) {
     let connections = fit(options, files, 2, "release", table);
     let mut runs = Vec::new();
     for _ in 0..options.rounds.min(3) {
-        let mut engine = Engine::start("cold", options.backlog);
+        let mut engine =
+            Engine::start(&format!("cold {}", options.engine_threads), options.backlog);
         let peer = peers::fleetctl(&options.fleetctl, &engine.address, true);
         let mut client = client(&Job::Hold {
             target: peer.address.clone(),
@@ -113,14 +114,14 @@ pub(crate) fn release(options: &Options, files: u64, table: &mut Table) {
         });
         crowd(&mut client);
         client.tell("send");
-        let early = crowd(&mut client);
+        let early = released(&mut client);
         sleep(TAKEN_IN);
         engine.process.tell("up");
         client.tell("wait");
-        let after = crowd(&mut client);
+        let after = released(&mut client);
         engine.process.tell("report");
         let seen: Seen = serde_json::from_str(&engine.process.line()).unwrap();
-        let run = Run::of(&seen);
+        let run = Run::of(&seen, seen.well.unwrap_or_default(), &after);
         table.note(format!(
             "release: {connections} held; {} reached the engine; answered: {} well, {} not, {} too early; out of order: {} \
              (the farthest by {} places).",
@@ -133,10 +134,21 @@ pub(crate) fn release(options: &Options, files: u64, table: &mut Table) {
         ));
         runs.push(run);
     }
-    let of = |value: fn(&Run) -> f64| {
-        let mut values: Vec<f64> = runs.iter().map(value).collect();
-        Some(percentile(&mut values, 50.0))
-    };
+    let bursts: Vec<Run> = (0..options.rounds.min(3))
+        .map(|_| burst(options, connections))
+        .collect();
+    table.note(
+        "release: direct is a client that has as many requests ready and sends them at once, each on a new connection."
+            .to_owned(),
+    );
+    let direct = |value: fn(&Run) -> f64| Some(median(bursts.iter().map(value).collect()));
+    let of = |value: fn(&Run) -> f64| Some(median(runs.iter().map(value).collect()));
+    table.add(Row {
+        figure: "release: last let go by the gateway after the engine is well, ms".to_owned(),
+        fleetctl: of(|it| it.let_go),
+        bar: Bar::AtMost(50.0),
+        ..Row::default()
+    });
     for (name, value, bar) in [
         ("first", (|it| it.first) as fn(&Run) -> f64, Bar::None),
         ("half", |it| it.half, Bar::None),
@@ -145,6 +157,7 @@ pub(crate) fn release(options: &Options, files: u64, table: &mut Table) {
     ] {
         table.add(Row {
             figure: format!("release: {name} at the engine after it is well, ms"),
+            direct: direct(value),
             fleetctl: of(value),
             bar,
             ..Row::default()
@@ -152,15 +165,32 @@ pub(crate) fn release(options: &Options, files: u64, table: &mut Table) {
     }
     table.add(Row {
         figure: "release: came after one that arrived later".to_owned(),
+        direct: direct(|it| it.out_of_order as f64),
         fleetctl: of(|it| it.out_of_order as f64),
         bar: Bar::AtMost(0.0),
         ..Row::default()
     });
 }
 
-/// One release. Times are milliseconds after the first healthy answer.
+/// As many requests from a client that has them ready, straight to the engine: what this machine can do at all.
+fn burst(options: &Options, connections: usize) -> Run {
+    let state = format!("warm {}", options.engine_threads);
+    let mut engine = Engine::start(&state, options.backlog);
+    let mut client = client(&Job::Burst {
+        target: engine.address.clone(),
+        connections,
+    });
+    let done = released(&mut client);
+    engine.process.tell("report");
+    let seen: Seen = serde_json::from_str(&engine.process.line()).unwrap();
+    Run::of(&seen, done.let_go[0], &done)
+}
+
+/// One release. Times are milliseconds after `well`: the first healthy answer, or the beginning of a burst.
 struct Run {
     came: usize,
+    /// The last one, by the gateway's account.
+    let_go: f64,
     first: f64,
     half: f64,
     most: f64,
@@ -170,13 +200,17 @@ struct Run {
 }
 
 impl Run {
-    fn of(seen: &Seen) -> Self {
-        let well = seen.well.unwrap_or_default();
+    fn of(seen: &Seen, well: u64, released: &Released) -> Self {
         let mut came = seen.came.clone();
         came.sort_unstable();
         let mut after: Vec<f64> = came
             .iter()
             .map(|(at, _)| (*at as f64 - well as f64) / 1e6)
+            .collect();
+        let mut let_go: Vec<f64> = released
+            .let_go
+            .iter()
+            .map(|at| (*at as f64 - well as f64) / 1e6)
             .collect();
         let mut highest = 0;
         let (mut out_of_order, mut farthest) = (0, 0);
@@ -187,6 +221,7 @@ impl Run {
         }
         Self {
             came: came.len(),
+            let_go: percentile(&mut let_go, 100.0),
             first: percentile(&mut after, 0.0),
             half: percentile(&mut after, 50.0),
             most: percentile(&mut after, 99.0),
@@ -207,6 +242,10 @@ fn fit(options: &Options, files: u64, each: u64, part: &str, table: &mut Table) 
         ));
     }
     options.connections.min(most)
+}
+
+fn released(client: &mut Process) -> Released {
+    serde_json::from_str(&client.line()).unwrap()
 }
 
 fn crowd(client: &mut Process) -> Crowd {

@@ -56,13 +56,24 @@ pub(crate) fn now() -> u64 {
     since.unwrap().as_nanos() as u64
 }
 
-/// Runs the role: `warm` or `cold`, and the places in its queue of new connections.
-#[tokio::main(flavor = "multi_thread", worker_threads = 2)]
-pub(crate) async fn run(job: &str) {
-    let (state, backlog) = job.split_once(' ').unwrap();
-    let backlog: u32 = backlog.parse().unwrap();
+/// Runs the role: `warm` or `cold`, its threads, and the places in its queue of new connections.
+pub(crate) fn main(job: &str) {
+    let mut words = job.split(' ');
+    let mut word = || words.next().unwrap();
+    let warm = word() == "warm";
+    let threads = word().parse().unwrap();
+    let backlog = word().parse().unwrap();
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(threads)
+        .enable_all()
+        .build()
+        .unwrap()
+        .block_on(run(warm, backlog));
+}
+
+async fn run(warm: bool, backlog: u32) {
     let engine = Arc::new(Engine {
-        up: watch::channel(state == "warm").0,
+        up: watch::channel(warm).0,
         started: AtomicBool::new(false),
         seen: Mutex::default(),
     });

@@ -50,8 +50,11 @@ pub(crate) struct Options {
     #[arg(long, value_name = "VENV")]
     litellm: Option<PathBuf>,
     /// The places in the engine's queue of new connections in `release`
-    #[arg(long, default_value_t = 16_384)]
+    #[arg(long, default_value_t = 4096)]
     backlog: u32,
+    /// The engine's threads in `release`
+    #[arg(long, default_value_t = 1)]
+    engine_threads: usize,
     /// Waits so long while 10,000 are held and before they are let go, for a look from outside
     #[arg(long, default_value_t = 0)]
     linger: u64,
@@ -63,7 +66,7 @@ pub(crate) struct Options {
 fn main() {
     let args: Vec<String> = std::env::args().collect();
     match args.get(1).map(String::as_str) {
-        Some("role-engine") => return engine::run(&args[2]),
+        Some("role-engine") => return engine::main(&args[2]),
         Some("role-client") => return client::main(&args[2]),
         _ => {}
     }

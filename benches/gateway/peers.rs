@@ -44,7 +44,7 @@ pub(crate) struct Engine {
 }
 
 impl Engine {
-    /// `warm`, or `cold`: nobody is answered before it is told `up`.
+    /// `warm`, or `cold`: nobody is answered before it is told `up`. After that, its threads.
     pub(crate) fn start(state: &str, backlog: u32) -> Self {
         let mut process = Process::role("role-engine", &format!("{state} {backlog}"));
         let address = process.line();

@@ -17,7 +17,7 @@ const CONNECTIONS: usize = 64;
 
 /// One connection, one request after the other.
 pub(crate) fn latency(options: &Options, table: &mut Table) {
-    let engine = Engine::start("warm", 4096);
+    let engine = Engine::start("warm 2", 4096);
     let peers = peers::all(options, &engine, true);
     let requests = if options.litellm.is_some() {
         REQUESTS_WITH_LITELLM
@@ -70,7 +70,7 @@ pub(crate) fn latency(options: &Options, table: &mut Table) {
 
 /// Many connections, each with the next request as soon as the last one is answered.
 pub(crate) fn load(options: &Options, table: &mut Table) {
-    let engine = Engine::start("warm", 4096);
+    let engine = Engine::start("warm 2", 4096);
     let peers = peers::all(options, &engine, true);
     let dir = tempfile::tempdir().unwrap();
     let script = dir.path().join("post.lua");

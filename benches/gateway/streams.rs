@@ -11,7 +11,7 @@ const STREAMS: usize = 64;
 
 /// Everybody's streams in turn, round after round.
 pub(crate) fn measure(options: &Options, table: &mut Table) {
-    let engine = Engine::start("warm", 4096);
+    let engine = Engine::start("warm 2", 4096);
     let peers = peers::all(options, &engine, false);
     let events = (options.seconds * 1000 / PACE.as_millis() as u64) as u32;
     let mut seen: Vec<Vec<(Streamed, f64)>> = vec![Vec::new(); peers.len()];

@@ -22,7 +22,7 @@ use std::sync::{Arc, RwLock};
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc::error::TrySendError;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -32,6 +32,8 @@ use crate::fleet::{BackendId, Fleet, ModelId, Observation};
 use crate::handle;
 use choose::desk::Desk;
 use client::keys::Keys;
+use record::access_log::AccessLog;
+use record::metrics::Metrics;
 use upstream::slot::Slot;
 use upstream::wire::Opener;
 
@@ -139,6 +141,10 @@ struct Gate {
     freed: HashMap<ModelId, Arc<Notify>>,
     desks: RwLock<HashMap<ModelId, Arc<Desk>>>,
     opener: Opener,
+    metrics: Metrics,
+    access_log: Option<AccessLog>,
+    /// Places for client connections.
+    places: Arc<Semaphore>,
     /// Everything that outlives its request: records on their way, keepers of waiting rooms.
     tasks: TaskTracker,
     runtime: tokio::runtime::Handle,
@@ -164,8 +170,13 @@ impl Gate {
                 Err(what) => tracing::error!("{what}; it gets no requests"),
             }
         }
+        let access_log = door.settings.access_log.as_deref().and_then(|path| {
+            let opened = AccessLog::open(path);
+            opened
+                .inspect_err(|error| tracing::error!("access log {}: {error}", path.display()))
+                .ok()
+        });
         Arc::new(Self {
-            settings: door.settings,
             keys: Keys::new(door.clients),
             fleet: door.fleet,
             orders: door.orders,
@@ -176,6 +187,10 @@ impl Gate {
             freed,
             desks: RwLock::default(),
             opener: Opener::new(secure),
+            metrics: Metrics::default(),
+            access_log,
+            places: Arc::new(Semaphore::new(door.settings.max_connections as usize)),
+            settings: door.settings,
             tasks: TaskTracker::new(),
             runtime: tokio::runtime::Handle::current(),
             shutdown,

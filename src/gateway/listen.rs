@@ -11,7 +11,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep};
 
 use super::{Gate, serve};
@@ -23,11 +23,10 @@ const HEADERS: usize = 64 << 10;
 
 /// Takes connections until the shutdown.
 pub(super) async fn run(listener: TcpListener, gate: &Arc<Gate>) {
-    let places = Arc::new(Semaphore::new(gate.settings.max_connections as usize));
     loop {
         // Without a place nothing is accepted: who comes then waits in the system's own queue.
         let accepted = async {
-            let place = Arc::clone(&places).acquire_owned().await;
+            let place = Arc::clone(&gate.places).acquire_owned().await;
             (place, listener.accept().await)
         };
         let (place, accepted) = tokio::select! {

@@ -19,6 +19,7 @@ use super::client::keys::Pass;
 use super::client::names::nearest;
 use super::client::wishes::Wishes;
 use super::record::account::{Account, Arrival};
+use super::record::sampler;
 use super::upstream::attempt::Ask;
 use super::wait::heartbeat;
 use super::wait::place::Search;
@@ -78,6 +79,12 @@ where
                 plain(StatusCode::OK, "ready\n")
             })
         }
+        "/metrics" => {
+            readable(method)?;
+            // What is spent is nobody's business: a key opens this page too, where there are keys.
+            gate.keys.admit(request.headers())?;
+            Ok(metrics(gate))
+        }
         "/v1/models" => {
             only(method, &Method::GET, "GET")?;
             let pass = gate.keys.admit(request.headers())?;
@@ -108,6 +115,16 @@ where
             Some(_) | None => Err(nothing_here(method, path)),
         },
     }
+}
+
+fn metrics(gate: &Gate) -> Response<Reply> {
+    let page = gate.metrics.render(&sampler::gauges(gate), &gate.picture());
+    let mut response = Response::new(Reply::short(page.into()));
+    response.headers_mut().insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8"),
+    );
+    response
 }
 
 fn nothing_here(method: &Method, path: &str) -> Fault {

@@ -1,5 +1,5 @@
 //! End to end: a real gateway on a port, small fakes behind it, and a picture made by hand.
 
 mod cold;
-mod fake;
+pub(super) mod fake;
 mod proxying;

@@ -197,6 +197,10 @@ impl Drop for Account {
             (Tariff::Hosted(_), _) => None,
         };
         let record = Arc::new(record);
+        self.gate.metrics.record(&record);
+        if let Some(log) = &self.gate.access_log {
+            log.write(Arc::clone(&record));
+        }
         self.gate.observe(Observation::Request(record));
     }
 }

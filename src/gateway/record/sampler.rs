@@ -9,6 +9,8 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::fleet::{BackendId, ModelId, Observation, State};
 use crate::gateway::Gate;
+use crate::gateway::record::access_log::AccessLog;
+use crate::gateway::record::metrics::Gauges;
 
 /// How often it looks, wall time.
 const LOOK: Duration = Duration::from_millis(100);
@@ -82,6 +84,27 @@ fn count(gate: &Gate) -> Counts {
     drop(desks);
     held.sort_unstable();
     (in_flight, held)
+}
+
+/// What the page of metrics says of now.
+pub(in crate::gateway) fn gauges(gate: &Gate) -> Gauges {
+    let (in_flight, held) = count(gate);
+    let now = gate.clock.now();
+    let mut circuits: Vec<_> = gate
+        .slots
+        .values()
+        .map(|slot| (slot.id.clone(), slot.circuit().phase(now)))
+        .collect();
+    circuits.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+    let free = gate.places.available_permits() as u64;
+    Gauges {
+        in_flight,
+        held,
+        circuits,
+        connections: u64::from(gate.settings.max_connections).saturating_sub(free),
+        log_dropped: gate.access_log.as_ref().map_or(0, AccessLog::dropped),
+        started: gate.started.timestamp_millis() as f64 / 1e3,
+    }
 }
 
 fn drains(gate: &Gate) -> bool {

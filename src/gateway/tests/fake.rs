@@ -123,7 +123,7 @@ pub(super) fn self_hosted(id: &str, weight: u32, state: State) -> Backend {
 pub(super) fn hosted(id: &str, weight: u32) -> Backend {
     let dollar = Usd::from_pico(1_000_000_000_000);
     let facts = Hosted {
-        provider: String::new(),
+        provider: "Azure OpenAI".to_owned(),
         price: Some(Price {
             input: dollar,
             cached: dollar,
@@ -163,6 +163,11 @@ pub(super) fn warm() -> State {
 
 pub(super) fn asleep() -> State {
     State::Asleep { since: t0() }
+}
+
+/// A fleet of one hosted backend, `far`.
+pub(in crate::gateway) fn far() -> Fleet {
+    fleet(ColdPolicy::Wait, DataPath::Any, vec![hosted("far", 1)])
 }
 
 /// A fleet of one model, `m`, with these backends.

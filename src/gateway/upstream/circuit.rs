@@ -23,7 +23,45 @@ struct Open {
     probing: bool,
 }
 
+/// What a circuit does with requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// They go through.
+    Closed,
+    /// None goes through.
+    Open,
+    /// One goes through, to try.
+    Probing,
+    /// None goes through: the backend asked to be left alone.
+    Limited,
+}
+
+impl Phase {
+    /// All of them.
+    pub(crate) const ALL: [Self; 4] = [Self::Closed, Self::Open, Self::Probing, Self::Limited];
+
+    /// The word for it.
+    pub(crate) fn word(self) -> &'static str {
+        match self {
+            Self::Closed => "closed",
+            Self::Open => "open",
+            Self::Probing => "probing",
+            Self::Limited => "limited",
+        }
+    }
+}
+
 impl Circuit {
+    /// What it does with requests now.
+    pub(crate) fn phase(&self, now: DateTime<Utc>) -> Phase {
+        match &self.open {
+            _ if self.limited(now).is_some() => Phase::Limited,
+            Some(open) if open.probing || now >= open.until => Phase::Probing,
+            Some(_) => Phase::Open,
+            None => Phase::Closed,
+        }
+    }
+
     /// Whether a request may go now.
     pub(crate) fn allows(&self, now: DateTime<Utc>) -> bool {
         self.limited(now).is_none()

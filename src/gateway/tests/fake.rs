@@ -82,7 +82,7 @@ pub(super) async fn upstream() -> (String, mpsc::Receiver<Got>) {
                     let body = body.collect().await.unwrap().to_bytes();
                     let (answer, answered) = oneshot::channel();
                     let got = Got {
-                        path: parts.uri.path().to_owned(),
+                        path: parts.uri.to_string(),
                         headers: parts.headers,
                         body: String::from_utf8(body.to_vec()).unwrap(),
                         answer,
@@ -242,7 +242,17 @@ pub(super) fn door(
 }
 
 pub(super) async fn gateway(fleet: Fleet, urls: &[(&str, String)]) -> Gateway {
-    let (door, picture, orders, observations) = door(fleet, urls);
+    gateway_with(fleet, urls, |_| {}).await
+}
+
+/// A gateway whose door is a little different.
+pub(super) async fn gateway_with(
+    fleet: Fleet,
+    urls: &[(&str, String)],
+    change: impl FnOnce(&mut Door),
+) -> Gateway {
+    let (mut door, picture, orders, observations) = door(fleet, urls);
+    change(&mut door);
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let shutdown = CancellationToken::new();
@@ -264,7 +274,17 @@ impl Gateway {
         body: &str,
         headers: &[(&str, &str)],
     ) -> tokio::task::JoinHandle<Response<Incoming>> {
-        let mut request = Request::post(format!("{}/v1/chat/completions", self.url));
+        self.post("/v1/chat/completions", body, headers)
+    }
+
+    /// A request to any path on its way; `body` without its braces.
+    pub(super) fn post(
+        &self,
+        path: &str,
+        body: &str,
+        headers: &[(&str, &str)],
+    ) -> tokio::task::JoinHandle<Response<Incoming>> {
+        let mut request = Request::post(format!("{}{path}", self.url));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }

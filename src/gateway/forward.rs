@@ -31,6 +31,7 @@ impl Gate {
     ) -> Response<Reply> {
         let mut refusals: Vec<Refusal> = Vec::new();
         loop {
+            // What is held carries no room for what comes after: the attempt has its own, while it lasts.
             let (seat, route, mut flight) = match self.place(&desk, &mut search, &mut account).await
             {
                 Ok(found) => found,
@@ -46,16 +47,15 @@ impl Gate {
                 account.sent(backend, route);
             }
             let name = flight.slot.name.clone();
-            let mut response = match self.attempt(&ask, &mut flight).await {
-                Outcome::Answer(mut parts, body, reading, out) => {
+            let mut response = match Box::pin(self.attempt(&ask, &mut flight)).await {
+                Outcome::Answer(parts, body, reading, out) => {
                     account.first_byte(parts.status.as_u16());
-                    headers::inward(&mut parts.headers);
-                    if matches!(reading, Reading::Events(_)) {
-                        parts.headers.remove(CONTENT_LENGTH);
-                    }
                     let mut response = Response::new(());
                     *response.status_mut() = parts.status;
-                    *response.headers_mut() = parts.headers;
+                    *response.headers_mut() = headers::inward(&parts.headers);
+                    if matches!(reading, Reading::Events(_)) {
+                        response.headers_mut().remove(CONTENT_LENGTH);
+                    }
                     tell(&mut response, Some(name), route, &account);
                     let live = Live::new(body, reading, out, account, flight);
                     return response.map(|()| Reply::Live(Box::new(live)));

@@ -235,8 +235,7 @@ where
 {
     gate.keep_step().await;
     let (parts, body) = request.into_parts();
-    let mut headers = parts.headers;
-    let body = read(body, &headers, &gate.settings).await?;
+    let body = read(body, &parts.headers, &gate.settings).await?;
     let peek = super::client::peek::peek(operation, &body)
         .map_err(|wrong| Fault::invalid(wrong.message, wrong.param))?;
     let fleet = gate.picture();
@@ -244,9 +243,9 @@ where
         .desk(&peek.model, &fleet)
         .filter(|_| pass.may_ask(&peek.model))
         .ok_or_else(|| unknown(&peek.model, &fleet, &pass))?;
-    let wishes = Wishes::read(&headers, &desk, &fleet, &peek, &pass, &gate.settings)?;
+    let wishes = Wishes::read(&parts.headers, &desk, &fleet, &peek, &pass, &gate.settings)?;
     drop(fleet);
-    headers::outward(&mut headers, id);
+    let headers = headers::outward(&parts.headers, id);
     let arrival = Arrival {
         at: arrived,
         id: id.to_str().unwrap_or_default().to_owned(),
@@ -265,9 +264,11 @@ where
     };
     let mut search = Search::new(wishes.group);
     let Some(every) = wishes.heartbeat else {
-        return Ok(Arc::clone(gate).forward(desk, ask, search, account).await);
+        // Boxed: a connection without a request carries no room for one.
+        return Ok(Box::pin(Arc::clone(gate).forward(desk, ask, search, account)).await);
     };
     let held = search.tells_held();
     let answering = Box::pin(Arc::clone(gate).forward(desk, ask, search, account));
-    Ok(heartbeat::with_comments(answering, every, || held.load(Ordering::Relaxed)).await)
+    let beating = heartbeat::with_comments(answering, every, || held.load(Ordering::Relaxed));
+    Ok(Box::pin(beating).await)
 }

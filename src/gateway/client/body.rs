@@ -10,6 +10,8 @@ use tokio::time::timeout;
 use crate::gateway::Settings;
 use crate::gateway::client::envelope::Fault;
 
+/// A body up to this many bytes is copied.
+const SMALL: usize = 8 << 10;
 /// A body over the limit is read on to this many times the limit and thrown away, so that its connection survives.
 const THROWN_AWAY: usize = 4;
 
@@ -88,9 +90,12 @@ where
     if length > limit {
         return Err(too_large());
     }
-    Ok(if rest.is_empty() {
-        first
-    } else {
+    Ok(if !rest.is_empty() {
         rest.freeze()
+    } else if first.len() <= SMALL {
+        // A small one lies in its connection's buffer, which a copy sets free.
+        Bytes::copy_from_slice(&first)
+    } else {
+        first
     })
 }

@@ -1,9 +1,6 @@
 //! Headers that stay on their own side, and the ones the gateway adds.
 
-use http::header::{
-    ACCEPT_ENCODING, AUTHORIZATION, CONNECTION, CONTENT_LENGTH, COOKIE, EXPECT, HOST, SET_COOKIE,
-    TE, TRAILER, TRANSFER_ENCODING, UPGRADE,
-};
+use http::header::CONNECTION;
 use http::{HeaderMap, HeaderName, HeaderValue};
 
 /// The client's name for a request, and ours.
@@ -22,73 +19,94 @@ pub(crate) const HEARTBEAT: HeaderName = HeaderName::from_static("x-fleet-heartb
 /// The upstream's own name for the request, which its support asks for.
 pub(crate) const UPSTREAM_ID: HeaderName = HeaderName::from_static("x-fleet-upstream-id");
 
-/// RFC 9110 section 7.6.1, and the ones that RFC 2616 named.
-const HOP_BY_HOP: [HeaderName; 8] = [
-    CONNECTION,
-    HeaderName::from_static("keep-alive"),
-    HeaderName::from_static("proxy-connection"),
-    HeaderName::from_static("proxy-authenticate"),
-    TE,
-    TRAILER,
-    TRANSFER_ENCODING,
-    UPGRADE,
-];
+/// Headers of one connection only: RFC 9110 section 7.6.1, and the ones that RFC 2616 named.
+fn is_hop_by_hop(name: &str) -> bool {
+    matches!(
+        name,
+        "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "proxy-authenticate"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+    )
+}
 
 /// What an upstream must not get from a client: its secrets, and what is true of our side's connection only.
 ///
 /// Without `accept-encoding` upstreams answer in plain text, which is what the gateway can read usage from.
-const CLIENTS_OWN: [HeaderName; 12] = [
-    AUTHORIZATION,
-    HeaderName::from_static("proxy-authorization"),
-    HeaderName::from_static("api-key"),
-    HeaderName::from_static("x-api-key"),
-    COOKIE,
-    HOST,
-    CONTENT_LENGTH,
-    ACCEPT_ENCODING,
-    EXPECT,
-    BACKEND,
-    DATA_PATH,
-    HEARTBEAT,
-];
+fn is_clients_own(name: &str) -> bool {
+    matches!(
+        name,
+        "authorization"
+            | "proxy-authorization"
+            | "api-key"
+            | "x-api-key"
+            | "cookie"
+            | "host"
+            | "content-length"
+            | "accept-encoding"
+            | "expect"
+            | "x-request-id"
+            | "x-fleet-backend"
+            | "x-fleet-data-path"
+            | "x-fleet-heartbeat"
+    )
+}
 
-fn remove_hop_by_hop(headers: &mut HeaderMap) {
-    if headers.contains_key(CONNECTION) {
-        let named: Vec<HeaderName> = headers
-            .get_all(CONNECTION)
-            .iter()
-            .filter_map(|value| value.to_str().ok())
-            .flat_map(|value| value.split(','))
-            .filter_map(|name| name.trim().parse().ok())
-            .collect();
-        for name in named {
-            headers.remove(name);
+/// What a client must not get from an upstream. Another gateway behind this one speaks of its own backends; cookies are
+/// between it and us.
+fn is_upstreams_own(name: &str) -> bool {
+    matches!(
+        name,
+        "x-fleet-backend" | "x-fleet-route" | "x-fleet-wake-ms" | "set-cookie" | "x-request-id"
+    )
+}
+
+/// Whether `connection` names this header as one of this connection's.
+fn is_named_by(connection: &HeaderMap, name: &HeaderName) -> bool {
+    connection
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|word| word.trim().eq_ignore_ascii_case(name.as_str()))
+}
+
+/// Copies what passes. The copies hold on to nothing: what came lies in a buffer of its connection, which is free again.
+fn passed(headers: &HeaderMap, stays: fn(&str) -> bool, more: usize) -> HeaderMap {
+    let named = headers.contains_key(CONNECTION);
+    let mut passed = HeaderMap::with_capacity(headers.len() + more);
+    for (name, value) in headers {
+        if is_hop_by_hop(name.as_str())
+            || stays(name.as_str())
+            || (named && is_named_by(headers, name))
+        {
+            continue;
+        }
+        if let Ok(value) = HeaderValue::from_bytes(value.as_bytes()) {
+            passed.append(name.clone(), value);
         }
     }
-    for name in &HOP_BY_HOP {
-        headers.remove(name);
-    }
+    passed
 }
 
-/// Makes a client's headers fit for an upstream.
-pub(crate) fn outward(headers: &mut HeaderMap, id: &HeaderValue) {
-    remove_hop_by_hop(headers);
-    for name in &CLIENTS_OWN {
-        headers.remove(name);
-    }
-    headers.insert(REQUEST_ID, id.clone());
+/// A client's headers as an upstream gets them.
+pub(crate) fn outward(headers: &HeaderMap, id: &HeaderValue) -> HeaderMap {
+    let mut passed = passed(headers, is_clients_own, 3);
+    passed.insert(REQUEST_ID, id.clone());
+    passed
 }
 
-/// Makes an upstream's headers fit for the client.
-pub(crate) fn inward(headers: &mut HeaderMap) {
-    remove_hop_by_hop(headers);
-    // Another gateway behind this one speaks of its own backends; cookies are between it and us.
-    for name in [BACKEND, ROUTE, WAKE_MS, SET_COOKIE] {
-        headers.remove(name);
+/// An upstream's headers as the client gets them.
+pub(crate) fn inward(headers: &HeaderMap) -> HeaderMap {
+    let mut passed = passed(headers, is_upstreams_own, 4);
+    if let Some(id) = headers.get(REQUEST_ID) {
+        passed.insert(UPSTREAM_ID, id.clone());
     }
-    if let Some(id) = headers.remove(REQUEST_ID) {
-        headers.insert(UPSTREAM_ID, id);
-    }
+    passed
 }
 
 /// The client's request id where it is sane (1 to 128 letters, digits and `-_.:/`), else a new one.
@@ -130,7 +148,7 @@ mod tests {
         ] {
             headers.insert(name, HeaderValue::from_static(value));
         }
-        outward(&mut headers, &HeaderValue::from_static("id"));
+        let headers = outward(&headers, &HeaderValue::from_static("id"));
         let mut left: Vec<&str> = headers.keys().map(http::HeaderName::as_str).collect();
         left.sort_unstable();
         assert_eq!(

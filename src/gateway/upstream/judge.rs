@@ -37,16 +37,16 @@ pub(crate) enum Verdict {
 /// Judges an answer that is no success.
 pub(crate) fn judge(
     backend: &BackendId,
-    mut parts: response::Parts,
+    parts: response::Parts,
     body: &Bytes,
     now: DateTime<Utc>,
 ) -> Verdict {
     let status = parts.status;
     if clients_own(status) {
-        headers::inward(&mut parts.headers);
+        let mut passed = headers::inward(&parts.headers);
         // What was compressed could not be read, and is said anew.
-        parts.headers.remove(CONTENT_ENCODING);
-        return Verdict::Clients(status, parts.headers, envelope::normalise(status, body));
+        passed.remove(CONTENT_ENCODING);
+        return Verdict::Clients(status, passed, envelope::normalise(status, body));
     }
     let said = envelope::message_of(status, body);
     let what = match status {

@@ -150,7 +150,8 @@ pub(crate) async fn send(
             Err((None, error)) => return Err(error),
         }
     }
-    let wire = opener.open(&uri).await?;
+    // Boxed: it is seldom needed, and a request that waits should not carry its room along.
+    let wire = Box::pin(opener.open(&uri)).await?;
     exchange(wire, slot, request)
         .await
         .map_err(|(_, error)| error)

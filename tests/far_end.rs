@@ -5,7 +5,6 @@
 
 #![expect(
     clippy::unwrap_used,
-    clippy::panic,
     reason = "what cannot be set up or does not hold has failed"
 )]
 
@@ -16,16 +15,18 @@ mod far {
 }
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use fleetctl::actuator::Actuator;
 use fleetctl::clock::Clock;
 use fleetctl::fleet::{Actor, BackendId, Command};
 use fleetctl::gateway::{Door, Settings, Upstream as At, run};
-use fleetctl::handle::Order;
+use fleetctl::handle::{FleetHandle, Order};
 use fleetctl::hub;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use far::client::Plan;
@@ -70,53 +71,8 @@ async fn the_ledger_equals_what_the_upstreams_count() {
     };
     let gateway = tokio::spawn(run(listener, door, shutdown.clone()));
 
-    let mut clients = tokio::task::JoinSet::new();
-    for client in 0..CLIENTS as u64 {
-        clients.spawn(async move {
-            let mut luck = fastrand::Rng::with_seed(client);
-            let mut line = far::client::Line::default();
-            let mut number = client;
-            while number < requests {
-                let plan = Plan::new(number, &mut luck);
-                line.ask(address, &plan).await;
-                number += CLIENTS as u64;
-            }
-        });
-    }
-    // One backend goes out of service and comes back, again and again, until the clients are done.
-    let drained = BackendId::from("own-b");
-    let mut drains = 0_u32;
-    while !clients.is_empty() {
-        for command in [
-            Command::Drain {
-                backend: drained.clone(),
-            },
-            Command::Undrain {
-                backend: drained.clone(),
-            },
-        ] {
-            let (reply, answer) = oneshot::channel();
-            let order = Order {
-                command,
-                by: Actor::Operator("test".to_owned()),
-                reply: Some(reply),
-            };
-            hub.handle.orders.send(order).await.unwrap();
-            drains += u32::from(answer.await.unwrap().is_ok());
-            // Some requests come by, and then the next order.
-            for _ in 0..CLIENTS / 4 {
-                if clients.len() < CLIENTS {
-                    break;
-                }
-                tokio::task::yield_now().await;
-            }
-            tokio::select! {
-                done = clients.join_next() => if let Some(done) = done { done.unwrap() },
-                () = upstreams[1].some_more(50) => {}
-                () = upstreams[0].some_more(200) => {}
-            }
-        }
-    }
+    let mut clients = ask(requests, address);
+    let drains = drain_and_undrain(&hub.handle, &upstreams, &mut clients).await;
     assert!(drains > 2, "{drains} drains");
 
     let mut pictures = hub.handle.snapshots.clone();
@@ -158,4 +114,58 @@ async fn the_ledger_equals_what_the_upstreams_count() {
     shutdown.cancel();
     gateway.await.unwrap();
     hub.task.await.unwrap();
+}
+
+/// Clients that ask so many requests in all.
+fn ask(requests: u64, address: SocketAddr) -> JoinSet<()> {
+    let mut clients = JoinSet::new();
+    for client in 0..CLIENTS as u64 {
+        clients.spawn(async move {
+            let mut luck = fastrand::Rng::with_seed(client);
+            let mut line = far::client::Line::default();
+            let mut number = client;
+            while number < requests {
+                let plan = Plan::new(number, &mut luck);
+                line.ask(address, &plan).await;
+                number += CLIENTS as u64;
+            }
+        });
+    }
+    clients
+}
+
+/// Takes one backend out of service and puts it back, again and again, until the clients are done. Says how often.
+async fn drain_and_undrain(
+    handle: &FleetHandle,
+    upstreams: &[Upstream],
+    clients: &mut JoinSet<()>,
+) -> u32 {
+    let drained = BackendId::from("own-b");
+    let mut drains = 0_u32;
+    while !clients.is_empty() {
+        for command in [
+            Command::Drain {
+                backend: drained.clone(),
+            },
+            Command::Undrain {
+                backend: drained.clone(),
+            },
+        ] {
+            let (reply, answer) = oneshot::channel();
+            let order = Order {
+                command,
+                by: Actor::Operator("test".to_owned()),
+                reply: Some(reply),
+            };
+            handle.orders.send(order).await.unwrap();
+            drains += u32::from(answer.await.unwrap().is_ok());
+            // Some requests come by, and then the next order.
+            tokio::select! {
+                done = clients.join_next() => if let Some(done) = done { done.unwrap() },
+                () = upstreams[1].some_more(50) => {}
+                () = upstreams[0].some_more(200) => {}
+            }
+        }
+    }
+    drains
 }

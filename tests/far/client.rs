@@ -58,9 +58,16 @@ impl Plan {
     /// A request as chance has it.
     pub(crate) fn new(number: u64, luck: &mut fastrand::Rng) -> Self {
         let input = luck.u32(1..5000);
+        let kind = luck.u32(0..100);
+        let path = match kind {
+            50..56 => "/v1/embeddings",
+            56..60 => "/v1/completions",
+            60..68 => "/v1/responses",
+            _ => "/v1/chat/completions",
+        };
         let mut plan = Self {
             number,
-            path: "/v1/chat/completions".to_owned(),
+            path: path.to_owned(),
             stream: false,
             include_usage: luck.bool(),
             until: Until::Whole,
@@ -69,13 +76,9 @@ impl Plan {
             cached: luck.u32(0..=input),
             output: luck.u32(2..40),
         };
-        match luck.u32(0..100) {
-            0..30 => {}
-            30..50 => plan.stream = true,
-            50..56 => plan.path = "/v1/embeddings".to_owned(),
-            56..60 => plan.path = "/v1/completions".to_owned(),
-            60..64 => plan.path = "/v1/responses".to_owned(),
-            64..68 => (plan.path, plan.stream) = ("/v1/responses".to_owned(), true),
+        match kind {
+            0..30 | 50..64 => {}
+            30..50 | 64..68 => plan.stream = true,
             68..78 => {
                 plan.stream = true;
                 plan.until = Until::Events(luck.u32(1..plan.output));

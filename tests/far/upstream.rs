@@ -46,11 +46,12 @@ struct Inside {
     arrived: watch::Sender<u64>,
 }
 
+/// By request and occasion.
+type Bells = HashMap<(u64, &'static str), Arc<Notify>>;
 type Body = BoxBody<Bytes, std::io::Error>;
 
 /// What client and upstream tell each other about one request, outside of the connection.
-static TOLD: LazyLock<Mutex<HashMap<(u64, &'static str), Arc<Notify>>>> =
-    LazyLock::new(Mutex::default);
+static TOLD: LazyLock<Mutex<Bells>> = LazyLock::new(Mutex::default);
 /// Requests whose first upstream has done what was planned.
 static DONE: LazyLock<Mutex<std::collections::HashSet<u64>>> = LazyLock::new(Mutex::default);
 

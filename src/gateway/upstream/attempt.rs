@@ -104,7 +104,7 @@ impl Gate {
         if !parts.status.is_success() {
             let said = timeout(self.clock.on_wall(ERROR_BODY), error_body(&mut body)).await;
             let said = said.unwrap_or_default();
-            return Ok(judge(&slot.id, parts, &said, self.clock.now()).into());
+            return Ok(judge(&slot.id, &parts, &said, self.clock.now()).into());
         }
         let stall = self.clock.on_wall(slot.stall_after);
         let mut out = VecDeque::new();

@@ -37,7 +37,7 @@ pub(crate) enum Verdict {
 /// Judges an answer that is no success.
 pub(crate) fn judge(
     backend: &BackendId,
-    parts: response::Parts,
+    parts: &response::Parts,
     body: &Bytes,
     now: DateTime<Utc>,
 ) -> Verdict {
@@ -82,7 +82,7 @@ pub(crate) fn judge_event(
     let (parts, ()) = response.into_parts();
     judge(
         backend,
-        parts,
+        &parts,
         &Bytes::copy_from_slice(event.as_bytes()),
         now,
     )

@@ -7,6 +7,8 @@ mod answer;
 mod choose;
 mod client;
 mod forward;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod listen;
 mod record;
 mod serve;

@@ -7,7 +7,7 @@ use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use super::backend::Backend;
 use super::ledger::{MINUTES_KEPT, Minute};
 use super::money::{Meter, Usd};
-use super::request::RequestRecord;
+use super::request::{RequestRecord, Route};
 
 const MINUTE: TimeDelta = TimeDelta::minutes(1);
 
@@ -66,6 +66,10 @@ impl Backend {
         row.cost += cost;
         self.ledger.requests += 1;
         self.ledger.tokens += cost;
+        if record.route == Route::Bridge {
+            self.ledger.bridged += 1;
+            self.ledger.bridged_cost += cost;
+        }
         self.ledger.tokens_in += usage.input;
         self.ledger.tokens_cached += usage.cached;
         self.ledger.tokens_out += usage.output;

@@ -32,6 +32,13 @@ impl Fleet {
         self.backends.iter().filter(move |b| b.model == *model)
     }
 
+    /// What it has cost to answer requests of a model elsewhere while a backend of it woke (cold policy *bridge*).
+    pub fn bridged_cost(&self, model: &ModelId) -> Usd {
+        self.backends_of(model)
+            .map(|b| b.ledger.bridged_cost)
+            .fold(Usd::ZERO, |sum, cost| sum + cost)
+    }
+
     /// Dollars an hour now: capacity allocated, hosted tokens of the last five minutes, fixed costs. `None` where a rate or a price is unknown.
     pub fn burn(&self) -> Option<Usd> {
         self.backends

@@ -28,6 +28,10 @@ pub struct Ledger {
     pub requests: u64,
     /// Requests whose answer had no usage: counted, never guessed.
     pub unmetered: u64,
+    /// Requests answered in place of a backend that was still waking, by the cold policy *bridge*.
+    pub bridged: u64,
+    /// What their tokens cost.
+    pub bridged_cost: Usd,
     /// Prompt tokens.
     pub tokens_in: u64,
     /// Of these, cached ones.

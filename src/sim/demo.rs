@@ -16,7 +16,7 @@ use super::unit::Unit;
 mod engines;
 use crate::clock::Clock;
 use crate::config::{
-    Backend, Capacity, Cold, Config, DataPath, Eval, Expected, Model, Money, Price, Sleep,
+    Backend, Capacity, Cold, Config, DataPath, Eval, Expected, Model, Money, Price, Rule, Sleep,
 };
 
 /// A running demo fleet; it ends with the token that it was started with.
@@ -87,54 +87,73 @@ fn config(place: &Places<'_>) -> Config {
         fixed_per_month: Some(money("1200.00")),
         gateway: crate::config::Gateway::default(),
         models: vec![
-            model(
-                "llama-3.3-70b",
-                vec![
-                    Backend {
-                        weight: 65,
-                        pinned: Some("contract: 2 s p95 to first token".to_owned()),
-                        ceiling: Some(1900.0),
-                        evals: vec![eval("mmlu-pro", 68.9), eval("support-qa", 87.4)],
-                        ..own(place, "a100-ondemand", "23.00", a100)
+            Model {
+                rules: vec![
+                    Rule {
+                        header: Some("x-class".to_owned()),
+                        value: Some("batch".to_owned()),
+                        to: vec!["a100-spot".to_owned()],
+                        ..Rule::default()
                     },
-                    Backend {
-                        weight: 0,
-                        capacity: Capacity::Spot,
-                        idle_after: Some(TimeDelta::minutes(8)),
-                        ceiling: Some(1900.0),
-                        evals: vec![eval("mmlu-pro", 68.9), eval("support-qa", 87.4)],
-                        ..own(place, "a100-spot", "8.50", a100)
-                    },
-                    Backend {
-                        weight: 35,
-                        evals: vec![eval("mmlu-pro", 63.1), eval("support-qa", 84.0)],
-                        ..hosted(place, "aoai-4o-mini", "gpt-4o-mini", "0.15", "0.60")
+                    Rule {
+                        json_schema: true,
+                        to: vec!["aoai-4o-mini".to_owned()],
+                        fallback: true,
+                        ..Rule::default()
                     },
                 ],
-            ),
-            model(
-                "qwen3-coder",
-                vec![
-                    Backend {
-                        weight: 80,
-                        ceiling: Some(3600.0),
-                        evals: vec![eval("livecodebench", 40.3)],
-                        ..own(place, "h100-a", "7.84", "1×H100-94GB")
-                    },
-                    Backend {
-                        weight: 20,
-                        idle_after: Some(TimeDelta::minutes(10)),
-                        ceiling: Some(3600.0),
-                        evals: vec![eval("livecodebench", 40.3)],
-                        ..own(place, "h100-b", "7.84", "1×H100-94GB")
-                    },
-                    Backend {
-                        weight: 0,
-                        evals: vec![eval("livecodebench", 43.7)],
-                        ..hosted(place, "aoai-gpt-4.1", "gpt-4.1", "2.00", "8.00")
-                    },
-                ],
-            ),
+                ..model(
+                    "llama-3.3-70b",
+                    vec![
+                        Backend {
+                            weight: 65,
+                            pinned: Some("contract: 2 s p95 to first token".to_owned()),
+                            ceiling: Some(1900.0),
+                            evals: vec![eval("mmlu-pro", 68.9), eval("support-qa", 87.4)],
+                            ..own(place, "a100-ondemand", "23.00", a100)
+                        },
+                        Backend {
+                            weight: 0,
+                            capacity: Capacity::Spot,
+                            idle_after: Some(TimeDelta::minutes(8)),
+                            ceiling: Some(1900.0),
+                            evals: vec![eval("mmlu-pro", 68.9), eval("support-qa", 87.4)],
+                            ..own(place, "a100-spot", "8.50", a100)
+                        },
+                        Backend {
+                            weight: 35,
+                            evals: vec![eval("mmlu-pro", 63.1), eval("support-qa", 84.0)],
+                            ..hosted(place, "aoai-4o-mini", "gpt-4o-mini", "0.15", "0.60")
+                        },
+                    ],
+                )
+            },
+            Model {
+                cold: Cold::Bridge,
+                ..model(
+                    "qwen3-coder",
+                    vec![
+                        Backend {
+                            weight: 80,
+                            ceiling: Some(3600.0),
+                            evals: vec![eval("livecodebench", 40.3)],
+                            ..own(place, "h100-a", "7.84", "1×H100-94GB")
+                        },
+                        Backend {
+                            weight: 20,
+                            idle_after: Some(TimeDelta::minutes(10)),
+                            ceiling: Some(3600.0),
+                            evals: vec![eval("livecodebench", 40.3)],
+                            ..own(place, "h100-b", "7.84", "1×H100-94GB")
+                        },
+                        Backend {
+                            weight: 0,
+                            evals: vec![eval("livecodebench", 43.7)],
+                            ..hosted(place, "aoai-gpt-4.1", "gpt-4.1", "2.00", "8.00")
+                        },
+                    ],
+                )
+            },
             model(
                 "phi-4",
                 vec![Backend {

@@ -164,8 +164,9 @@ pub(crate) fn peek(operation: Operation, body: &[u8]) -> Result<Peek, Wrong> {
         .position(|byte| !byte.is_ascii_whitespace())
         .filter(|at| body[*at] == b'{')
         .ok_or_else(|| not_json("it does not begin with `{`".to_owned()))?;
-    let fields: Fields<'_> =
-        serde_json::from_slice(body).map_err(|why| not_json(why.to_string()))?;
+    // JSON is UTF-8 (RFC 8259 section 8.1), also in the fields that nobody here looks at.
+    let text = std::str::from_utf8(body).map_err(|why| not_json(why.to_string()))?;
+    let fields: Fields<'_> = serde_json::from_str(text).map_err(|why| not_json(why.to_string()))?;
     let model_raw = fields.model.ok_or_else(|| Wrong {
         message: "`model` is missing: name the model that is to answer".to_owned(),
         param: Some("model"),
@@ -467,6 +468,12 @@ mod tests {
             assert_eq!(wrong.param, param, "{body}");
             assert!(wrong.message.contains(message), "{body}: {}", wrong.message);
         }
+    }
+
+    #[test]
+    fn a_body_is_utf8_in_every_part() {
+        let wrong = peek(Operation::Chat, b"{\"model\":\"m\",\"x\":{\"y\x93\":1}}").unwrap_err();
+        assert!(wrong.message.contains("utf-8"), "{}", wrong.message);
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 mod choice;
 mod effect;
+mod rules;
 mod traffic;
 mod weights;
 
@@ -46,6 +47,10 @@ pub fn render(app: &App, area: Rect, buf: &mut Buffer) {
         effect::render(app, model, right, buf);
         let (middle, bottom) = cut(bottom, rows);
         choice::render(app, model, middle, buf);
+        let (known, bottom) = cut(bottom, rules::height(model));
+        if known.height > 2 {
+            rules::render(app, model, known, buf);
+        }
         if bottom.height >= 5 {
             traffic::render(app, model, bottom, buf);
         }
@@ -54,6 +59,10 @@ pub fn render(app: &App, area: Rect, buf: &mut Buffer) {
         weights::render(app, model, top, buf);
         let (middle, bottom) = cut(bottom, if bottom.height >= rows + 4 { rows } else { 0 });
         choice::render(app, model, middle, buf);
+        let (known, bottom) = cut(bottom, rules::height(model));
+        if known.height > 2 {
+            rules::render(app, model, known, buf);
+        }
         let room = bottom.height;
         let (effect, traffic) = cut(bottom, if room >= 18 { 11 } else { room });
         effect::render(app, model, effect, buf);

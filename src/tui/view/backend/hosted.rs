@@ -76,26 +76,41 @@ fn state(app: &App, backend: &Backend, area: Rect, buf: &mut Buffer) {
     let lines = [
         Fact::new("state", Some(now)).role(role).note(note),
         Fact::new("req/s", live.requests_per_s.map(|r| format!("{r:.1}"))).role(Role::Strong),
-        Fact::new("in flight", Some(live.in_flight.to_string())),
+        Fact::new("in flight", Some(live.in_flight.to_string())).note(limit(backend)),
         Fact::new("TTFT p50", live.ttft_p50.map(text::latency)).role(Role::Strong),
         Fact::new("TTFT p95", live.ttft_p95.map(text::latency)),
         Fact::new("tok/s", live.tokens_per_s.map(text::count)),
         Fact::new("share", live.share.map(text::percent))
             .note(format!("weight {}", backend.weight)),
-        Fact::new("last error", live.error.clone()).role(Role::Warning),
     ];
-    let shown = if live.error.is_some() {
-        lines.len()
-    } else {
-        lines.len() - 1
-    };
-    facts::render(
-        theme,
-        &lines[..shown],
-        serving::old(app, backend),
-        inner,
-        buf,
-    );
+    let mut lines = lines.to_vec();
+    if let Some(headroom) = live.headroom {
+        let age = text::age(app.fleet.now - headroom.at);
+        for (label, left) in [
+            ("requests left", headroom.requests),
+            ("tokens left", headroom.tokens),
+        ] {
+            let Some(left) = left else { continue };
+            let of = left.limit.map_or(String::new(), |limit| {
+                format!(" of {}", exact(limit as f64))
+            });
+            lines.push(
+                Fact::new(label, Some(format!("{}{of}", exact(left.left as f64))))
+                    .note(format!("as it said {age} ago")),
+            );
+        }
+    }
+    if live.error.is_some() {
+        lines.push(Fact::new("last error", live.error.clone()).role(Role::Warning));
+    }
+    facts::render(theme, &lines, serving::old(app, backend), inner, buf);
+}
+
+/// The requests that it is sent at once at most.
+fn limit(backend: &Backend) -> String {
+    backend
+        .max_running
+        .map_or(String::new(), |limit| format!("of {limit} at most"))
 }
 
 fn money(app: &App, backend: &Backend, area: Rect, buf: &mut Buffer) {
@@ -135,6 +150,12 @@ fn money(app: &App, backend: &Backend, area: Rect, buf: &mut Buffer) {
         Fact::new("cached", Some(exact(ledger.tokens_cached as f64))).note(at(|p| p.cached)),
         Fact::new("tokens out", Some(exact(ledger.tokens_out as f64))).note(at(|p| p.output)),
         Fact::new("requests", Some(exact(ledger.requests as f64))),
+        Fact::new("bridging", Some(format!("${}", ledger.bridged_cost)))
+            .role(Role::Money)
+            .note(format!(
+                "{} requests answered while another woke",
+                exact(ledger.bridged as f64)
+            )),
         Fact::new("without usage", Some(exact(ledger.unmetered as f64)))
             .role(if ledger.unmetered > 0 {
                 Role::Warning
@@ -143,6 +164,10 @@ fn money(app: &App, backend: &Backend, area: Rect, buf: &mut Buffer) {
             })
             .note("counted, not priced"),
     ];
+    let lines: Vec<Fact> = lines
+        .into_iter()
+        .filter(|fact| fact.label != "bridging" || ledger.bridged > 0)
+        .collect();
     facts::render(theme, &lines, false, inner, buf);
 }
 

@@ -137,7 +137,10 @@ fn flow(backend: &Backend, shade: &dyn Fn(Role) -> Role) -> Figures {
             "wait",
         ),
         (
-            known.then(|| live.in_flight.to_string()),
+            known.then(|| match backend.max_running {
+                Some(limit) => format!("{}/{limit}", live.in_flight),
+                None => live.in_flight.to_string(),
+            }),
             shade(Role::Text),
             "in flight",
         ),

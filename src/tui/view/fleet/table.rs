@@ -245,15 +245,23 @@ fn group(app: &App, model: &ModelId, line: Rect, buf: &mut Buffer) {
     let Some(facts) = app.fleet.model(model) else {
         return;
     };
-    let mut notes = Vec::new();
+    let mut notes: Vec<String> = Vec::new();
     match facts.cold {
         ColdPolicy::Wait => {}
-        ColdPolicy::Overflow => notes.push("overflow when cold"),
-        ColdPolicy::Reject => notes.push("rejects when cold"),
-        ColdPolicy::Bridge { .. } => notes.push("bridged when cold"),
+        ColdPolicy::Overflow => notes.push("overflow when cold".into()),
+        ColdPolicy::Reject => notes.push("rejects when cold".into()),
+        ColdPolicy::Bridge { .. } => {
+            let cost = app.fleet.bridged_cost(model);
+            notes.push(format!("bridged when cold, ${cost} so far"));
+        }
     }
     if facts.data_path == DataPath::SelfHosted {
-        notes.push("self-hosted only");
+        notes.push("self-hosted only".into());
+    }
+    match facts.rules.len() {
+        0 => {}
+        1 => notes.push("1 rule".into()),
+        n => notes.push(format!("{n} rules")),
     }
     let held: u32 = app.fleet.backends_of(model).map(|b| b.live.held).sum();
     let note = notes.join(&format!(" {} ", theme.glyphs.dot));

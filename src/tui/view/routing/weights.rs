@@ -39,7 +39,7 @@ pub(super) fn render(app: &App, model: &Model, area: Rect, buf: &mut Buffer) {
         ));
     }
     let title = Line::from(title);
-    let inner = panel::render(theme, area, &title, &policies(theme, model), buf);
+    let inner = panel::render(theme, area, &title, &policies(app, model), buf);
     let own: Vec<&Backend> = app
         .fleet
         .backends_of(&model.id)
@@ -168,12 +168,16 @@ fn state(app: &App, backend: &Backend) -> Line<'static> {
 }
 
 /// What a request meets when nothing is ready, and where the model's traffic may go.
-fn policies(theme: &Theme, model: &Model) -> Line<'static> {
+fn policies(app: &App, model: &Model) -> Line<'static> {
+    let theme = &app.theme;
     let cold = match model.cold {
         ColdPolicy::Wait => "cold: wait".to_owned(),
         ColdPolicy::Overflow => "cold: overflow".to_owned(),
         ColdPolicy::Reject => "cold: reject".to_owned(),
-        ColdPolicy::Bridge { over } => format!("cold: bridge over {}", text::age(over)),
+        ColdPolicy::Bridge { over } => {
+            let cost = app.fleet.bridged_cost(&model.id);
+            format!("cold: bridge over {}, ${cost} so far", text::age(over))
+        }
     };
     let path = match model.data_path {
         DataPath::Any => "data: anywhere",

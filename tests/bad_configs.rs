@@ -60,6 +60,47 @@ fn what_contradicts_itself_is_refused_with_its_place() {
             "the environment variable FLEETCTL_TEST_NO_SUCH_KEY is not set",
         ),
         (
+            "api_key_env = \"A\"\napi_key_file = \"b\"\n",
+            "it has api_key_env and api_key_file; leave one of them",
+        ),
+        (
+            "api_key_file = \"/no/such/file\"\n",
+            "cannot read /no/such/file",
+        ),
+        (
+            "api_version = \"2024-10-21\"\n",
+            "api_version goes with api = \"azure\"",
+        ),
+        ("max_running = 0\n", "would send it nothing"),
+        (
+            "[[model.rule]]\nto = [\"b\"]\n",
+            "model `m`: rule 1: it looks at 0 things; give it exactly one of header, json_schema, tools and prompt_over",
+        ),
+        (
+            "[[model.rule]]\ntools = true\njson_schema = true\nto = [\"b\"]\n",
+            "it looks at 2 things",
+        ),
+        (
+            "[[model.rule]]\nheader = \"x-class\"\nto = [\"b\"]\n",
+            "`header` needs the `value`",
+        ),
+        (
+            "[[model.rule]]\ntools = true\nto = [\"c\"]\n",
+            "`c` is no backend of this model; it has b",
+        ),
+        (
+            "[[gateway.key]]\nname = \"team\"\n",
+            "[[gateway.key]] 1 (`team`): it has neither `env` nor `file`",
+        ),
+        (
+            "[[gateway.key]]\nname = \"team\"\nenv = \"PATH\"\nmodels = [\"n\"]\n",
+            "`n` is no model of this fleet",
+        ),
+        (
+            "[[gateway.key]]\nname = \"t\"\nenv = \"PATH\"\n[[gateway.key]]\nname = \"t\"\nenv = \"HOME\"\n",
+            "that name stands twice",
+        ),
+        (
             "expected = [{ stage = \"nap\", takes = \"1s\" }]\n",
             "`nap` is no stage of a wake",
         ),
@@ -77,4 +118,24 @@ fn what_contradicts_itself_is_refused_with_its_place() {
         assert_eq!(out.status.code(), Some(1), "{said}");
         assert!(out.stdout.is_empty(), "nothing reaches the terminal");
     }
+}
+
+/// Whoever can be reached from elsewhere asks for a key.
+#[test]
+fn an_address_beyond_loopback_needs_keys() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("fleet.toml");
+    let config = "listen = \"0.0.0.0:0\"\n[[model]]\nname = \"m\"\n[[model.backend]]\nname = \"b\"\nurl = \"http://127.0.0.1:9\"\n";
+    std::fs::write(&path, config).unwrap();
+    let out = Command::new(env!("CARGO_BIN_EXE_fleetctl"))
+        .args(["--headless", "--config"])
+        .arg(&path)
+        .output()
+        .unwrap();
+    let said = String::from_utf8(out.stderr).unwrap();
+    assert!(
+        said.contains("add a [[gateway.key]], or listen on 127.0.0.1"),
+        "{said}"
+    );
+    assert_eq!(out.status.code(), Some(1));
 }

@@ -87,7 +87,7 @@ impl Gate {
     fn refused(&self, refusal: &Refusal, flight: &mut Flight) {
         let now = self.clock.now();
         let Some(pause) = refusal.limited else {
-            flight.fail(now);
+            flight.doubt(now);
             return;
         };
         let until = now + pause;

@@ -65,6 +65,15 @@ struct Patience {
     alarm: Option<Pin<Box<Sleep>>>,
 }
 
+/// How an answer ended before its end.
+#[derive(Debug, thiserror::Error)]
+enum Cut {
+    #[error("the backend broke off its answer")]
+    BrokenOff,
+    #[error("nothing came from the backend for {} s", .0.as_secs_f32())]
+    Silent(Duration),
+}
+
 /// An answer that broke off after it had begun; the client sees its connection end.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -153,11 +162,12 @@ impl Live {
     }
 
     /// The upstream has ended, well or (`broken`) not. What it said goes on record.
-    fn end(&mut self, broken: Option<&str>) {
+    fn end(&mut self, broken: Option<&Cut>) {
         if std::mem::replace(&mut self.ended, true) {
             return;
         }
-        let mut broken = broken.map(str::to_owned);
+        let silent = matches!(broken, Some(Cut::Silent(_)));
+        let mut broken = broken.map(Cut::to_string);
         match &mut self.reading {
             Reading::Events(scanner) => {
                 if scanner.seen.done {
@@ -196,7 +206,12 @@ impl Live {
         }
         if let Some(why) = broken {
             if let Some(flight) = &mut self.flight {
-                flight.fail(self.account.now());
+                let now = self.account.now();
+                if silent {
+                    flight.fail(now);
+                } else {
+                    flight.broke(now);
+                }
             }
             self.account.broke(&why);
         }
@@ -227,16 +242,13 @@ impl Live {
                     self.end(None);
                     continue;
                 }
-                Poll::Ready(Some(Err(_))) => "the backend broke off its answer".to_owned(),
-                Poll::Pending if self.patience.is_over(cx) => {
-                    let span = self.patience.span;
-                    format!("nothing came from the backend for {} s", span.as_secs_f32())
-                }
+                Poll::Ready(Some(Err(_))) => Cut::BrokenOff,
+                Poll::Pending if self.patience.is_over(cx) => Cut::Silent(self.patience.span),
                 Poll::Pending => return Poll::Pending,
             };
             self.end(Some(&why));
             if !matches!(self.reading, Reading::Events(_)) {
-                return Poll::Ready(Some(Err(Broken(why))));
+                return Poll::Ready(Some(Err(Broken(why.to_string()))));
             }
         }
     }

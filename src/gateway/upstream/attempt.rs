@@ -19,7 +19,7 @@ use crate::gateway::client::envelope;
 use crate::gateway::client::peek::Peek;
 use crate::gateway::upstream::judge::{Refusal, Verdict, judge, judge_event};
 use crate::gateway::upstream::slot::{Flight, Slot};
-use crate::gateway::upstream::wire::{self, Answer};
+use crate::gateway::upstream::wire::{self, Answer, Unsent};
 
 /// The longest wait for the first event of a stream, fleet time.
 const FIRST_EVENT: TimeDelta = TimeDelta::seconds(120);
@@ -40,6 +40,29 @@ pub(crate) struct Ask {
     pub(crate) headers: HeaderMap,
     pub(crate) body: Bytes,
     pub(crate) peek: Peek,
+}
+
+/// Why no answer came.
+struct Silence {
+    what: String,
+    /// It is the backend's doing, whatever the request: nobody listens, or nothing comes.
+    certain: bool,
+}
+
+impl Silence {
+    fn certain(error: &dyn std::error::Error) -> Self {
+        Self {
+            what: cause(error),
+            certain: true,
+        }
+    }
+
+    fn doubtful(error: &dyn std::error::Error) -> Self {
+        Self {
+            what: cause(error),
+            certain: false,
+        }
+    }
 }
 
 /// What came of one attempt.
@@ -85,8 +108,16 @@ impl Gate {
                 }
                 outcome
             }
-            Ok(Err(what)) => refused(what),
-            Err(_) => refused(format!("no first byte within {} s", patience.num_seconds())),
+            Ok(Err(silence)) => {
+                if silence.certain {
+                    flight.fail(self.clock.now());
+                }
+                refused(silence.what)
+            }
+            Err(_) => {
+                flight.fail(self.clock.now());
+                refused(format!("no first byte within {} s", patience.num_seconds()))
+            }
         }
     }
 
@@ -95,10 +126,19 @@ impl Gate {
         ask: &Ask,
         slot: &Arc<Slot>,
         refused: &impl Fn(String) -> Outcome,
-    ) -> Result<Outcome, String> {
-        let response = wire::send(&self.opener, slot, request(ask, slot))
-            .await
-            .map_err(|error| cause(error.as_ref()))?;
+    ) -> Result<Outcome, Silence> {
+        let mut sent = wire::send(&self.opener, slot, request(ask, slot), false).await;
+        if matches!(sent, Err(Unsent::Stale(_))) {
+            // Nothing came back of it: the backend gave the connection up, and gets the request on a new one.
+            sent = wire::send(&self.opener, slot, request(ask, slot), true).await;
+        }
+        let response = match sent {
+            Ok(response) => response,
+            Err(Unsent::Unreachable(error)) => return Err(Silence::certain(error.as_ref())),
+            Err(Unsent::Stale(error) | Unsent::Ended(error)) => {
+                return Err(Silence::doubtful(error.as_ref()));
+            }
+        };
         let (parts, mut body) = response.into_parts();
         self.tell_headroom(slot, &parts.headers);
         if !parts.status.is_success() {
@@ -135,7 +175,10 @@ impl Gate {
             scanner.feed(chunk, &mut out);
         }
         if scanner.seen.events == 0 {
-            return Err("200 and then the end, without an event".to_owned());
+            return Err(Silence {
+                what: "200 and then the end, without an event".to_owned(),
+                certain: false,
+            });
         }
         Ok(match first_error(&scanner) {
             Some((status, error)) if status.is_client_error() => {
@@ -169,18 +212,19 @@ fn request(ask: &Ask, slot: &Slot) -> Request<Full<Bytes>> {
 ///
 /// # Errors
 /// Where it breaks off, or nothing comes for too long.
-async fn next(body: &mut Answer, stall: Duration) -> Result<Option<Bytes>, String> {
+async fn next(body: &mut Answer, stall: Duration) -> Result<Option<Bytes>, Silence> {
     loop {
-        let frame = timeout(stall, body.frame())
-            .await
-            .map_err(|_| format!("nothing came of its answer for {} s", stall.as_secs_f32()))?;
+        let frame = timeout(stall, body.frame()).await.map_err(|_| Silence {
+            what: format!("nothing came of its answer for {} s", stall.as_secs_f32()),
+            certain: true,
+        })?;
         match frame {
             Some(Ok(frame)) => {
                 if let Ok(chunk) = frame.into_data() {
                     return Ok(Some(chunk));
                 }
             }
-            Some(Err(error)) => return Err(cause(&error)),
+            Some(Err(error)) => return Err(Silence::doubtful(&error)),
             None => return Ok(None),
         }
     }

@@ -6,12 +6,16 @@ use chrono::{DateTime, TimeDelta, Utc};
 const FIRST_PAUSE: TimeDelta = TimeDelta::seconds(1);
 /// The longest pause between probes, fleet time.
 const LONGEST_PAUSE: TimeDelta = TimeDelta::seconds(30);
+/// Server errors in a row that open it.
+const DOUBTS: u8 = 3;
 
 /// Whether requests may be sent to a backend, as far as its own answers tell. Times are fleet time.
 #[derive(Debug, Default)]
 pub(crate) struct Circuit {
     open: Option<Open>,
     limited_until: Option<DateTime<Utc>>,
+    /// Failures in a row that might have been their requests' doing.
+    doubts: u8,
     /// The newest hang that opened it.
     hung_since: Option<DateTime<Utc>>,
 }
@@ -94,6 +98,16 @@ impl Circuit {
     pub(crate) fn succeed(&mut self) {
         self.open = None;
         self.limited_until = None;
+        self.doubts = 0;
+    }
+
+    /// It failed in a way that might be the request's doing: one that makes an engine stumble must not shut everybody out.
+    /// A few in a row are a failure.
+    pub(crate) fn doubt(&mut self, now: DateTime<Utc>) {
+        self.doubts = self.doubts.saturating_add(1);
+        if self.open.is_some() || self.doubts >= DOUBTS {
+            self.fail(now);
+        }
     }
 
     /// It did not answer, or with a server error. The pause doubles with every failed probe.
@@ -166,6 +180,24 @@ mod tests {
         assert!(circuit.begin(circuit.opens_at().unwrap()));
         circuit.succeed();
         assert!(circuit.begin(at(0)) && circuit.begin(at(0)));
+    }
+
+    #[test]
+    fn one_bad_request_shuts_nobody_out() {
+        let mut circuit = Circuit::default();
+        for _ in 0..10 {
+            circuit.doubt(at(0));
+            circuit.doubt(at(0));
+            assert!(circuit.allows(at(0)));
+            circuit.succeed();
+        }
+        for _ in 0..3 {
+            circuit.doubt(at(0));
+        }
+        assert!(!circuit.allows(at(0)));
+        assert!(circuit.begin(at(1)), "the probe");
+        circuit.doubt(at(1));
+        assert_eq!(circuit.opens_at(), Some(at(3)), "one is enough for a probe");
     }
 
     #[test]

@@ -111,10 +111,23 @@ impl Flight {
         self.slot.circuit().succeed();
     }
 
-    /// It did not answer, or with a server error, or broke its answer off.
+    /// It cannot answer anybody: nobody listens, or nothing comes.
     pub(crate) fn fail(&mut self, now: DateTime<Utc>) {
         self.told = true;
         self.slot.circuit().fail(now);
+    }
+
+    /// It answered with a server error, or broke its answer off: the request's doing, or its own.
+    pub(crate) fn doubt(&mut self, now: DateTime<Utc>) {
+        if !std::mem::replace(&mut self.told, true) {
+            self.slot.circuit().doubt(now);
+        }
+    }
+
+    /// Its answer, which had begun well, broke off.
+    pub(crate) fn broke(&mut self, now: DateTime<Utc>) {
+        self.told = true;
+        self.slot.circuit().doubt(now);
     }
 
     /// It asked to be left alone.

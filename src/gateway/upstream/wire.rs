@@ -131,7 +131,18 @@ impl Wire {
     }
 }
 
-/// Sends a request to the backend of `slot` and waits for the beginning of its answer.
+/// Why no answer came.
+#[derive(Debug)]
+pub(crate) enum Unsent {
+    /// A kept connection ended without a byte of an answer: it may have been closed under the request.
+    Stale(Error),
+    /// Nobody listens, or cannot be reached.
+    Unreachable(Error),
+    /// A new connection ended without an answer.
+    Ended(Error),
+}
+
+/// Sends a request to the backend of `slot` and waits for the beginning of its answer; on a new connection where `fresh`.
 ///
 /// # Errors
 /// Where no connection could be had, or it ended without an answer.
@@ -139,22 +150,25 @@ pub(crate) async fn send(
     opener: &Opener,
     slot: &Arc<Slot>,
     request: Request<Full<Bytes>>,
-) -> Result<Response<Answer>, Error> {
+    fresh: bool,
+) -> Result<Response<Answer>, Unsent> {
     let uri = request.uri().clone();
     let mut request = over_the_wire(request);
     // A kept connection may close under the request; one that took nothing of it gives it back.
-    while let Some(wire) = slot.wires.take() {
+    while !fresh && let Some(wire) = slot.wires.take() {
         match exchange(wire, slot, request).await {
             Ok(response) => return Ok(response),
             Err((Some(back), _)) => request = *back,
-            Err((None, error)) => return Err(error),
+            Err((None, error)) => return Err(Unsent::Stale(error)),
         }
     }
     // Boxed: it is seldom needed, and a request that waits should not carry its room along.
-    let wire = Box::pin(opener.open(&uri)).await?;
+    let wire = Box::pin(opener.open(&uri))
+        .await
+        .map_err(Unsent::Unreachable)?;
     exchange(wire, slot, request)
         .await
-        .map_err(|(_, error)| error)
+        .map_err(|(_, error)| Unsent::Ended(error))
 }
 
 /// A request as HTTP/1.1 has it between client and server: path and query in the first line, the rest in `host`.

@@ -229,7 +229,7 @@ impl Case {
 }
 
 /// The error of OpenAI's envelope, whose four fields are always there.
-fn envelope(text: &str) -> serde_json::Value {
+pub(crate) fn envelope(text: &str) -> serde_json::Value {
     let whole: serde_json::Value =
         serde_json::from_str(text).unwrap_or_else(|e| panic!("{e}: {text}"));
     let error = whole["error"].clone();

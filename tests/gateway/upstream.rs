@@ -107,6 +107,11 @@ impl Upstream {
         self.shared.released.add_permits(1);
     }
 
+    /// Forgets the turns that it has not played.
+    pub(crate) fn behave(&self) {
+        self.shared.turns.lock().unwrap().clear();
+    }
+
     /// The ids of the requests that it read, in order.
     pub(crate) fn asked(&self) -> Vec<String> {
         self.shared.asked.lock().unwrap().clone()

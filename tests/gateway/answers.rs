@@ -28,8 +28,6 @@ pub(crate) enum Comes {
     Failed(String, &'static str),
     /// These bytes reach the client, and then an error event with these words.
     Broken(String, &'static str),
-    /// The client gets the first so many bytes of JSON and sees that the rest is missing.
-    Cut(usize),
 }
 
 /// A fault in an answer of this form, and what comes of it.
@@ -172,10 +170,6 @@ impl Case {
                 assert_eq!(error["code"], "upstream_error", "{text}");
                 assert!(error["message"].as_str().unwrap().contains(words), "{text}");
             }
-            Comes::Cut(length) => {
-                assert_eq!((saw.status, saw.cut), (200, true), "{text}");
-                assert_eq!(saw.body, &super::words::ANSWER.as_bytes()[..*length]);
-            }
         }
         assert_eq!(saw.header("x-fleet-backend"), "a");
     }
@@ -212,10 +206,6 @@ impl Case {
             }
             Comes::Failed(_, words) | Comes::Broken(_, words) => {
                 says(words);
-                (200, None, unmetered, true)
-            }
-            Comes::Cut(_) => {
-                says("broke off");
                 (200, None, unmetered, true)
             }
         };

@@ -5,8 +5,10 @@ use super::words::{
     ANSWER, DONE, Form, HELLO, STOP, USAGE, chunk, chunked, chunked_head, head, sized,
 };
 
-/// What the client of an engine that lost its core gets.
-pub(crate) const CORE_DIED: &str = "data: {\"error\":{\"message\":\"EngineCore died\",\"type\":\"InternalServerError\",\"code\":500}}\n\n";
+/// What the client of an engine that lost its core gets: in OpenAI's envelope, whose code is a text.
+pub(crate) const CORE_DIED_TOLD: &str = "data: {\"error\":{\"code\":\"500\",\"message\":\"EngineCore died\",\"param\":null,\"type\":\"InternalServerError\"}}\n\n";
+/// What such an engine says.
+const CORE_DIED: &str = "data: {\"error\":{\"message\":\"EngineCore died\",\"type\":\"InternalServerError\",\"code\":500}}\n\n";
 /// What a full engine says in a stream, after a 200.
 const FULL: &str = "data: {\"error\":{\"message\":\"queue is full\",\"type\":\"ServiceUnavailable\",\"code\":503}}\n\n";
 /// No JSON.
@@ -172,6 +174,7 @@ impl Fault {
     }
 
     /// What the upstream does.
+    #[expect(clippy::too_many_lines, reason = "a table")]
     pub(crate) fn turn(self, form: Form) -> Turn {
         use Step::{Fin, Hang, Head, Request, Reset, Seen, Send, Trickle};
         let answer = |bytes: Vec<u8>| vec![Request, Send(bytes)];
@@ -217,6 +220,11 @@ impl Fault {
                 answer([head(200, &headers).as_slice(), ANSWER.as_bytes()].concat())
             }
             Self::BadFirstChunk => answer([chunked_head(form), b"zz\r\n".to_vec()].concat()),
+            // Of an answer in one piece the client sees nothing before all of it is there.
+            Self::BadChunkInside if form == Form::Json => {
+                let bytes = [Self::begun(form), b"zz\r\n".to_vec()].concat();
+                vec![Request, Send(bytes), Hang]
+            }
             Self::BadChunkInside => vec![
                 Request,
                 Send(Self::begun(form)),
@@ -229,6 +237,9 @@ impl Fault {
                 let mut bytes = chunked(form, &form.pieces());
                 bytes.truncate(bytes.len() - b"0\r\n\r\n".len());
                 vec![Request, Send(bytes), Fin]
+            }
+            Self::ResetsInside if form == Form::Json => {
+                vec![Request, Send(Self::begun(form)), Reset]
             }
             Self::ResetsInside => vec![Request, Send(Self::begun(form)), Seen, Reset],
             Self::HugeHeader => {

@@ -65,9 +65,10 @@ async fn a_connection_that_closed_between_requests_is_not_noticed() {
     .await;
 }
 
-/// What was sent may have been worked on: it is not sent to the same backend again.
+/// A backend that closes a kept connection gave it up before it saw the request, most likely: it gets it once more, on a
+/// new connection. One that closes a new connection has failed, which the faults show.
 #[tokio::test]
-async fn a_kept_connection_that_dies_under_a_request_is_a_failure() {
+async fn a_request_under_which_a_kept_connection_dies_goes_out_once_more() {
     // The second turn begins when its request is there: read, or left in the socket.
     let second: [Turn; 4] = [
         vec![Step::Request, Step::Fin],
@@ -81,18 +82,16 @@ async fn a_kept_connection_that_dies_under_a_request_is_a_failure() {
             let mut bench = alone(turns.clone()).await;
             assert_eq!(bench.ask("one", CHAT).await.status, 200, "{case}");
             let saw = bench.ask("two", CHAT).await;
-            assert_eq!(saw.status, 502, "{case}");
-            assert_eq!(envelope(&saw.text())["code"], "upstream_error");
-            assert_eq!(bench.upstreams[0].connections(), 1, "{case}: not again");
+            assert_eq!((saw.status, saw.text().as_str()), (200, ANSWER), "{case}");
+            assert_eq!(bench.upstreams[0].connections(), 2, "{case}");
             bench.is_sound().await;
 
             let mut bench = beside(turns).await;
             assert_eq!(bench.ask("one", CHAT).await.status, 200, "{case}");
             let saw = bench.ask("two", CHAT).await;
             assert_eq!((saw.status, saw.text().as_str()), (200, ANSWER), "{case}");
-            assert_eq!(saw.header("x-fleet-route"), "fallback");
-            assert_eq!(bench.upstreams[0].connections(), 1, "{case}: not again");
-            assert_eq!(bench.upstreams[1].asked(), ["two"], "{case}");
+            assert_eq!(saw.header("x-fleet-backend"), "a", "{case}");
+            assert_eq!(bench.upstreams[1].asked(), [""; 0], "{case}: nobody else");
             bench.is_sound().await;
         }
     })
@@ -219,9 +218,8 @@ async fn the_pause_of_a_429_is_told_to_client_and_fleet() {
     .await;
 }
 
-/// A backend whose stream broke is not asked at once again.
+/// A backend whose streams break, one after the other, is not asked at once again; one that falls silent is not even once.
 #[tokio::test]
-#[ignore = "a stream that breaks says nothing to the circuit"]
 async fn a_stream_that_breaks_opens_the_circuit() {
     let faults = [
         Fault::ClosesInside,
@@ -233,10 +231,16 @@ async fn a_stream_that_breaks_opens_the_circuit() {
     ];
     within(async {
         for fault in faults {
-            let mut bench = alone(vec![fault.turn(Form::Stream)]).await;
-            let saw = bench.ask("r", &format!(r#"{CHAT},"stream":true"#)).await;
-            assert_eq!(saw.status, 200);
-            let record = bench.record("r").await;
+            let times = if fault == Fault::StallsInside { 1 } else { 3 };
+            let mut bench = alone(vec![fault.turn(Form::Stream); times]).await;
+            for _ in 0..times {
+                let saw = bench.ask("r", &format!(r#"{CHAT},"stream":true"#)).await;
+                assert_eq!(saw.status, 200, "{fault:?}");
+            }
+            let mut record = bench.record("r").await;
+            for _ in 1..times {
+                record = bench.record("r").await;
+            }
             let saw = bench.ask("next", CHAT).await;
             // Where this took longer than the circuit's first pause it was the probe, which is right as well.
             if bench.clock.now() - (record.at + record.took) < TimeDelta::seconds(1) {

@@ -1,5 +1,7 @@
 //! What upstreams say when nothing is wrong, and the bytes it takes on the wire.
 
+use std::fmt::Write as _;
+
 /// A chat request without its braces.
 pub(crate) const CHAT: &str = r#""model":"m","messages":[]"#;
 /// An answer in one piece, with characters of two, three and four bytes.
@@ -62,7 +64,7 @@ impl Form {
 pub(crate) fn head(status: u16, headers: &[(&str, &str)]) -> Vec<u8> {
     let mut text = format!("HTTP/1.1 {status} So\r\n");
     for (name, value) in headers {
-        text.push_str(&format!("{name}: {value}\r\n"));
+        let _ = write!(text, "{name}: {value}\r\n");
     }
     text.push_str("\r\n");
     text.into_bytes()

@@ -214,6 +214,8 @@ impl Live {
                 }
             }
             self.account.broke(&why);
+        } else if let Some(flight) = &mut self.flight {
+            flight.complete();
         }
         self.flight = None;
     }

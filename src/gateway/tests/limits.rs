@@ -173,7 +173,7 @@ async fn a_stream_that_is_held_is_kept_alive_where_that_is_asked_for() {
 async fn a_failure_after_a_heartbeat_is_an_error_event() {
     let picture_of = |state| picture(ColdPolicy::Wait, vec![self_hosted("a", 1, state)]);
     let gateway = gateway_with(picture_of(asleep()), &[("a", nobody().await)], |door| {
-        door.settings.heartbeat = Some(TimeDelta::seconds(1))
+        door.settings.heartbeat = Some(TimeDelta::seconds(1));
     })
     .await;
     let mut response = gateway.send(STREAM, &[]).await.unwrap();

@@ -35,6 +35,9 @@ fn picture(data_path: DataPath) -> Fleet {
     fleet
 }
 
+/// Body, headers, who answers, and by which word.
+type Case<'a> = (&'a str, &'a [(&'a str, &'a str)], &'a str, &'a str);
+
 #[tokio::test]
 async fn the_first_rule_decides_and_a_strict_one_is_kept_to() {
     let (near, mut near_got) = upstream().await;
@@ -46,7 +49,7 @@ async fn the_first_rule_decides_and_a_strict_one_is_kept_to() {
     let long = format!(r#""model":"m","messages":["{}"]"#, "x".repeat(1000));
     let batch = [("x-class", "batch")];
     let plain = r#""model":"m""#;
-    let cases: [(&str, &[(&str, &str)], &str, &str); 5] = [
+    let cases: [Case<'_>; 5] = [
         (plain, &[], "near", "weight"),
         (plain, &batch, "spare", "header"),
         (schema, &batch, "spare", "header"),

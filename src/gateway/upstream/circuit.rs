@@ -94,10 +94,14 @@ impl Circuit {
         allowed
     }
 
-    /// It answered.
+    /// It began to answer.
     pub(crate) fn succeed(&mut self) {
         self.open = None;
         self.limited_until = None;
+    }
+
+    /// Its answer came to a good end. One that only began well says nothing against those that broke off.
+    pub(crate) fn complete(&mut self) {
         self.doubts = 0;
     }
 
@@ -190,6 +194,7 @@ mod tests {
             circuit.doubt(at(0));
             assert!(circuit.allows(at(0)));
             circuit.succeed();
+            circuit.complete();
         }
         for _ in 0..3 {
             circuit.doubt(at(0));

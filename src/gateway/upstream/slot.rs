@@ -105,10 +105,15 @@ impl Flight {
         None
     }
 
-    /// It answered.
+    /// It began to answer.
     pub(crate) fn succeed(&mut self) {
         self.told = true;
         self.slot.circuit().succeed();
+    }
+
+    /// Its answer came to a good end.
+    pub(crate) fn complete(&mut self) {
+        self.slot.circuit().complete();
     }
 
     /// It cannot answer anybody: nobody listens, or nothing comes.

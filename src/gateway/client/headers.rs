@@ -122,8 +122,13 @@ pub(crate) fn request_id(headers: &HeaderMap) -> HeaderValue {
         })
         .cloned()
         .unwrap_or_else(|| {
-            let id = format!("req-{:032x}", fastrand::u128(..));
-            HeaderValue::from_str(&id).unwrap_or(HeaderValue::from_static("req"))
+            let mut id = *b"req-00000000000000000000000000000000";
+            let mut luck = fastrand::u128(..);
+            for digit in &mut id[4..] {
+                *digit = b"0123456789abcdef"[(luck & 15) as usize];
+                luck >>= 4;
+            }
+            HeaderValue::from_bytes(&id).unwrap_or(HeaderValue::from_static("req"))
         })
 }
 

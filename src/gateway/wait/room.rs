@@ -3,19 +3,26 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 
 use crate::fleet::request::Route;
 use crate::gateway::upstream::slot::lock;
+
+/// Requests that are called at once.
+const WAVE: u32 = 64;
 
 /// The room.
 #[derive(Debug, Default)]
 pub(crate) struct Room {
     inside: Mutex<Inside>,
+    /// Told when all that were called are on their way: the keeper calls the next.
+    pub(crate) gone: Notify,
 }
 
 #[derive(Debug, Default)]
 struct Inside {
+    /// Those that were called and have not gone yet.
+    called: u32,
     next: u64,
     waiting: BTreeMap<u64, Waiter>,
     kept: bool,
@@ -59,7 +66,14 @@ pub(crate) struct Ticket {
 
 impl Drop for Ticket {
     fn drop(&mut self) {
-        lock(&self.room.inside).waiting.remove(&self.number);
+        let mut inside = lock(&self.room.inside);
+        if inside.waiting.remove(&self.number).is_some() {
+            return;
+        }
+        inside.called = inside.called.saturating_sub(1);
+        if inside.called == 0 {
+            self.room.gone.notify_one();
+        }
     }
 }
 
@@ -109,18 +123,29 @@ impl Room {
         groups
     }
 
-    /// Calls those of `group` that came first, in order of arrival: `n` of them, or all.
+    /// Calls those of `group` that came first, in order of arrival: `n` of them, but no more than a wave at once. The next
+    /// wave is called when all of this one have gone: thousands that are called together do not go in order.
     pub(crate) fn call(&self, group: Group, n: Option<u32>) {
         let mut inside = lock(&self.inside);
-        let mut left = n.unwrap_or(u32::MAX);
-        inside.waiting.retain(|_, waiter| {
-            let called = left > 0 && waiter.group == group;
-            if called && let Some(call) = waiter.call.take() {
+        let most = WAVE.saturating_sub(inside.called);
+        let mut left = n.map_or(most, |n| n.saturating_sub(inside.called).min(most));
+        let mut called: Vec<u64> = Vec::with_capacity(left as usize);
+        for (number, waiter) in &mut inside.waiting {
+            if left == 0 {
+                break;
+            }
+            if waiter.group == group
+                && let Some(call) = waiter.call.take()
+            {
+                called.push(*number);
                 // A request that left meanwhile needs no call, and takes no place.
                 left -= u32::from(call.send(()).is_ok());
             }
-            !called
-        });
+        }
+        for number in called {
+            inside.waiting.remove(&number);
+            inside.called += 1;
+        }
     }
 
     /// The keeper asks whether it may go: true when the room is empty, and the next to enter starts a new one.

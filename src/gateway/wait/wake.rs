@@ -111,6 +111,7 @@ impl Gate {
                     tokio::time::sleep(LOOK).await;
                 },
                 () = desk.freed.notified() => {}
+                () = desk.room.gone.notified() => {}
                 () = tokio::time::sleep(LOOK) => {}
             }
         }

@@ -16,6 +16,7 @@ mod serve;
 mod tests;
 mod upstream;
 mod wait;
+mod worker;
 
 use std::collections::HashMap;
 use std::fmt;
@@ -229,7 +230,10 @@ impl Gate {
 pub async fn run(listener: TcpListener, door: Door, shutdown: CancellationToken) {
     let gate = Gate::new(door, shutdown);
     gate.tasks.spawn(record::sampler::run(Arc::clone(&gate)));
-    listen::run(listener, &gate).await;
+    match worker::Workers::start(&gate) {
+        Ok(workers) => listen::run(listener, &gate, workers).await,
+        Err(error) => tracing::error!("no threads to serve clients with: {error}"),
+    }
     gate.tasks.close();
     if tokio::time::timeout(listen::GRACE * 2, gate.tasks.wait())
         .await

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use chrono::Utc;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -27,6 +27,7 @@ const FAREWELL: Duration = Duration::from_secs(3);
 /// Runs what the command line asks for until it ends.
 pub(super) fn run(args: Args) -> Result<()> {
     write_diagnostics(&args)?;
+    raise_descriptors();
     let theme = tui::theme::choose(
         args.theme.as_deref(),
         std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty()),
@@ -62,7 +63,7 @@ async fn live(args: Args, theme: tui::theme::Theme) -> Result<()> {
         wanted.ip().is_loopback() || !config.gateway.keys.is_empty(),
         "{wanted} can be reached from other machines, and the config has no client keys; add a [[gateway.key]], or listen on 127.0.0.1"
     );
-    let listener = bind(wanted, args.config.is_none()).await?;
+    let listener = bind(wanted, args.config.is_none())?;
     let address = listener.local_addr()?;
 
     let Assembled {
@@ -156,17 +157,39 @@ async fn start_demo(
     Ok(demo.config)
 }
 
+/// Clients that wait to be taken; thousands may come at once when a model wakes.
+const BACKLOG: u32 = 4096;
+
 /// The gateway's port; the demo takes a free one where the usual one is taken.
-async fn bind(wanted: std::net::SocketAddr, demo: bool) -> Result<TcpListener> {
-    match TcpListener::bind(wanted).await {
+fn bind(wanted: std::net::SocketAddr, demo: bool) -> Result<TcpListener> {
+    let listen = |at: std::net::SocketAddr| {
+        let socket = if at.is_ipv4() {
+            TcpSocket::new_v4()
+        } else {
+            TcpSocket::new_v6()
+        }?;
+        socket.set_reuseaddr(true)?;
+        socket.bind(at)?;
+        socket.listen(BACKLOG)
+    };
+    match listen(wanted) {
         Err(error) if demo && error.kind() == std::io::ErrorKind::AddrInUse => {
-            TcpListener::bind((wanted.ip(), 0))
-                .await
+            listen((wanted.ip(), 0).into())
                 .with_context(|| format!("no free port on {}", wanted.ip()))
         }
         result => result.with_context(|| {
             format!("cannot listen on {wanted}; choose another address with --listen")
         }),
+    }
+}
+
+/// A request that is forwarded takes two descriptors: as many as the system allows are asked for.
+fn raise_descriptors() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE)
+        && let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, most, most)
+    {
+        tracing::warn!("no more descriptors could be had: {error}");
     }
 }
 

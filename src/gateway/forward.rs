@@ -47,7 +47,8 @@ impl Gate {
                 account.sent(backend, route);
             }
             let name = flight.slot.name.clone();
-            let mut response = match Box::pin(self.attempt(&ask, &mut flight)).await {
+            let leaving = search.leaving.take();
+            let mut response = match Box::pin(self.attempt(&ask, &mut flight, leaving)).await {
                 Outcome::Answer(parts, body, reading, out) => {
                     account.first_byte(parts.status.as_u16());
                     let mut response = Response::new(());

@@ -14,6 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{Instant, Sleep};
 
+use super::worker::Workers;
 use super::{Gate, serve};
 
 /// What runs at a shutdown may take this long, wall time.
@@ -21,8 +22,8 @@ pub(super) const GRACE: Duration = Duration::from_secs(5);
 /// Headers of one request, bytes; more get 431.
 const HEADERS: usize = 64 << 10;
 
-/// Takes connections until the shutdown.
-pub(super) async fn run(listener: TcpListener, gate: &Arc<Gate>) {
+/// Takes connections until the shutdown, and waits for what runs on them then.
+pub(super) async fn run(listener: TcpListener, gate: &Arc<Gate>, mut workers: Workers) {
     loop {
         // Without a place nothing is accepted: who comes then waits in the system's own queue.
         let accepted = async {
@@ -31,25 +32,27 @@ pub(super) async fn run(listener: TcpListener, gate: &Arc<Gate>) {
         };
         let (place, accepted) = tokio::select! {
             biased;
-            () = gate.shutdown.cancelled() => return,
+            () = gate.shutdown.cancelled() => break,
             accepted = accepted => accepted,
         };
         match (place, accepted) {
             (Ok(place), Ok((stream, _))) => {
-                gate.tasks.spawn(converse(Arc::clone(gate), stream, place));
+                workers.take(stream, place).await;
             }
             (Ok(_), Err(error)) => {
                 // Out of descriptors, most likely: give the ones that end a moment.
                 tracing::warn!("no connection could be taken: {error}");
                 tokio::time::sleep(Duration::from_millis(50)).await;
             }
-            (Err(_), _) => return,
+            (Err(_), _) => break,
         }
     }
+    drop(listener);
+    workers.end().await;
 }
 
 /// One client's connection.
-async fn converse(gate: Arc<Gate>, stream: TcpStream, place: OwnedSemaphorePermit) {
+pub(super) async fn converse(gate: Arc<Gate>, stream: TcpStream, place: OwnedSemaphorePermit) {
     // Events are small: none waits for the next.
     let _ = stream.set_nodelay(true);
     let shutdown = gate.shutdown.clone();
@@ -59,7 +62,10 @@ async fn converse(gate: Arc<Gate>, stream: TcpStream, place: OwnedSemaphorePermi
     let io = TokioIo::new(Patient::new(stream, stall));
     let service = service_fn(move |request| {
         let gate = Arc::clone(&gate);
-        async move { Ok::<_, std::convert::Infallible>(serve::answer(gate, request).await) }
+        // Boxed: a connection that idles carries no room for a request.
+        Box::pin(
+            async move { Ok::<_, std::convert::Infallible>(serve::answer(gate, request).await) },
+        )
     });
     let mut connection = std::pin::pin!(
         http1::Builder::new()

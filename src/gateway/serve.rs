@@ -264,7 +264,7 @@ where
     };
     let mut search = Search::new(wishes.group);
     let Some(every) = wishes.heartbeat else {
-        // Boxed: a connection without a request carries no room for one.
+        // Boxed: what reading the request took is no longer needed while it waits.
         return Ok(Box::pin(Arc::clone(gate).forward(desk, ask, search, account)).await);
     };
     let held = search.tells_held();

@@ -20,6 +20,7 @@ use crate::gateway::client::peek::Peek;
 use crate::gateway::upstream::judge::{Refusal, Verdict, judge, judge_event};
 use crate::gateway::upstream::slot::{Flight, Slot};
 use crate::gateway::upstream::wire::{self, Answer, Unsent};
+use crate::gateway::wait::room::Ticket;
 
 /// The longest wait for the first event of a stream, fleet time.
 const FIRST_EVENT: TimeDelta = TimeDelta::seconds(120);
@@ -86,7 +87,14 @@ impl From<Verdict> for Outcome {
 
 impl Gate {
     /// Sends the request to one backend and waits for the beginning of its answer.
-    pub(in crate::gateway) async fn attempt(&self, ask: &Ask, flight: &mut Flight) -> Outcome {
+    ///
+    /// `leaving` is dropped once the request is on its way.
+    pub(in crate::gateway) async fn attempt(
+        &self,
+        ask: &Ask,
+        flight: &mut Flight,
+        mut leaving: Option<Ticket>,
+    ) -> Outcome {
         let slot = Arc::clone(&flight.slot);
         let refused = |what: String| {
             Outcome::Refused(Refusal {
@@ -100,7 +108,7 @@ impl Gate {
         } else {
             FIRST_BYTE
         };
-        let beginning = self.beginning(ask, &slot, &refused);
+        let beginning = self.beginning(ask, &slot, &refused, &mut leaving);
         match timeout(self.clock.on_wall(patience), beginning).await {
             Ok(Ok(outcome)) => {
                 if !matches!(outcome, Outcome::Refused(_)) {
@@ -126,11 +134,12 @@ impl Gate {
         ask: &Ask,
         slot: &Arc<Slot>,
         refused: &impl Fn(String) -> Outcome,
+        leaving: &mut Option<Ticket>,
     ) -> Result<Outcome, Silence> {
-        let mut sent = wire::send(&self.opener, slot, request(ask, slot), false).await;
+        let mut sent = wire::send(&self.opener, slot, request(ask, slot), false, leaving).await;
         if matches!(sent, Err(Unsent::Stale(_))) {
             // Nothing came back of it: the backend gave the connection up, and gets the request on a new one.
-            sent = wire::send(&self.opener, slot, request(ask, slot), true).await;
+            sent = wire::send(&self.opener, slot, request(ask, slot), true, leaving).await;
         }
         let response = match sent {
             Ok(response) => response,

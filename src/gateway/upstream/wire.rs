@@ -5,7 +5,7 @@
 //! connections lie in a stack, newest on top, and are asked whether they still live before they are used again.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
@@ -23,6 +23,8 @@ use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::slot::{Slot, lock};
+use crate::gateway::wait::room::Ticket;
+use crate::gateway::worker;
 
 /// The longest wait for a connection to an upstream, wall time.
 const CONNECT: Duration = Duration::from_secs(5);
@@ -38,10 +40,21 @@ type Error = Box<dyn std::error::Error + Send + Sync>;
 #[derive(Clone, Debug)]
 pub(crate) struct Opener(HttpsConnector<HttpConnector>);
 
-/// Idle connections to one backend.
-#[derive(Debug, Default)]
+/// Idle connections to one backend: a stack for each thread that serves clients.
+#[derive(Debug)]
 pub(crate) struct Wires {
-    idle: Mutex<Vec<(Wire, Instant)>>,
+    idle: Box<[Mutex<Stack>]>,
+}
+
+type Stack = Vec<(Wire, Instant)>;
+
+impl Default for Wires {
+    fn default() -> Self {
+        let idle = (0..worker::count()).map(|_| Mutex::default());
+        Self {
+            idle: idle.collect(),
+        }
+    }
 }
 
 /// One connection.
@@ -92,10 +105,14 @@ impl Opener {
 }
 
 impl Wires {
+    fn mine(&self) -> MutexGuard<'_, Stack> {
+        lock(&self.idle[worker::number() % self.idle.len()])
+    }
+
     /// An idle connection that still lives.
     fn take(&self) -> Option<Wire> {
         loop {
-            let (mut wire, _) = lock(&self.idle).pop()?;
+            let (mut wire, _) = self.mine().pop()?;
             if wire.lives() {
                 return Some(wire);
             }
@@ -103,7 +120,7 @@ impl Wires {
     }
 
     fn give_back(&self, wire: Wire) {
-        let mut idle = lock(&self.idle);
+        let mut idle = self.mine();
         if idle.len() < KEPT {
             idle.push((wire, Instant::now()));
         }
@@ -111,15 +128,17 @@ impl Wires {
 
     /// Closes connections that nobody used for a while.
     pub(crate) fn sweep(&self) {
-        let mut idle = lock(&self.idle);
-        // Newest on top: the old ones lie at the bottom.
-        let old = idle.partition_point(|(_, since)| since.elapsed() > IDLE);
-        let closed: Vec<_> = idle.drain(..old).collect();
-        if idle.is_empty() {
-            idle.shrink_to_fit();
+        for stack in &self.idle {
+            let mut idle = lock(stack);
+            // Newest on top: the old ones lie at the bottom.
+            let old = idle.partition_point(|(_, since)| since.elapsed() > IDLE);
+            let closed: Vec<_> = idle.drain(..old).collect();
+            if idle.is_empty() {
+                idle.shrink_to_fit();
+            }
+            drop(idle);
+            drop(closed);
         }
-        drop(idle);
-        drop(closed);
     }
 }
 
@@ -143,6 +162,7 @@ pub(crate) enum Unsent {
 }
 
 /// Sends a request to the backend of `slot` and waits for the beginning of its answer; on a new connection where `fresh`.
+/// `leaving` is dropped once the request is written.
 ///
 /// # Errors
 /// Where no connection could be had, or it ended without an answer.
@@ -151,12 +171,13 @@ pub(crate) async fn send(
     slot: &Arc<Slot>,
     request: Request<Full<Bytes>>,
     fresh: bool,
+    leaving: &mut Option<Ticket>,
 ) -> Result<Response<Answer>, Unsent> {
     let uri = request.uri().clone();
     let mut request = over_the_wire(request);
     // A kept connection may close under the request; one that took nothing of it gives it back.
     while !fresh && let Some(wire) = slot.wires.take() {
-        match exchange(wire, slot, request).await {
+        match exchange(wire, slot, request, leaving).await {
             Ok(response) => return Ok(response),
             Err((Some(back), _)) => request = *back,
             Err((None, error)) => return Err(Unsent::Stale(error)),
@@ -166,7 +187,7 @@ pub(crate) async fn send(
     let wire = Box::pin(opener.open(&uri))
         .await
         .map_err(Unsent::Unreachable)?;
-    exchange(wire, slot, request)
+    exchange(wire, slot, request, leaving)
         .await
         .map_err(|(_, error)| Unsent::Ended(error))
 }
@@ -196,6 +217,7 @@ async fn exchange(
     mut wire: Wire,
     slot: &Arc<Slot>,
     request: Request<Full<Bytes>>,
+    leaving: &mut Option<Ticket>,
 ) -> Result<Response<Answer>, Failed> {
     let mut answer = std::pin::pin!(wire.send.try_send_request(request));
     let mut ended = false;
@@ -204,6 +226,8 @@ async fn exchange(
         if !ended {
             ended = wire.driver.as_mut().poll(cx).is_ready();
         }
+        // What was polled once is written, but for what the socket has no room for.
+        drop(leaving.take());
         answer.as_mut().poll(cx)
     })
     .await;

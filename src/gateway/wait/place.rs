@@ -17,7 +17,7 @@ use crate::gateway::choose::route::{Choice, Cold, Standing, Why, Wish, choose, s
 use crate::gateway::client::envelope::Fault;
 use crate::gateway::record::account::Account;
 use crate::gateway::upstream::slot::Flight;
-use crate::gateway::wait::room::{Group, Room};
+use crate::gateway::wait::room::{Group, Room, Ticket};
 
 /// A wake may take this long where its backend does not say.
 const CAP: TimeDelta = TimeDelta::minutes(10);
@@ -33,6 +33,8 @@ pub(crate) struct Search {
     /// Since when it has been held; its deadline counts from here.
     since: Option<Instant>,
     place: Option<u64>,
+    /// It was called and is on its way: the next is called when this is dropped.
+    pub(crate) leaving: Option<Ticket>,
     /// Told while it is held, where somebody wants to know.
     held: Option<Arc<AtomicBool>>,
 }
@@ -45,6 +47,7 @@ impl Search {
             tried: Vec::new(),
             since: None,
             place: None,
+            leaving: None,
             held: None,
         }
     }
@@ -112,7 +115,7 @@ impl Gate {
                 .and_then(|backend| backend.max_running);
             // Whoever came first goes first: the picture may be newer than the keeper's last look.
             if search.since.is_none() && search.tried.is_empty() && desk.room.len() > 0 {
-                self.look(desk, &fleet);
+                self.look(desk, &fleet, 1);
                 if limit.is_some() && desk.room.len() > 0 {
                     // Places are few, and others wait for them.
                     self.hold(desk, search, account, fleet).await?;
@@ -145,6 +148,7 @@ impl Gate {
         account: &mut Account,
         chosen_by: Arc<Fleet>,
     ) -> Result<(), Fault> {
+        search.leaving = None;
         let since = *search.since.get_or_insert_with(Instant::now);
         let cap = self.cap(desk, search.group);
         let deadline = since + self.clock.on_wall(cap);
@@ -168,16 +172,16 @@ impl Gate {
         // The keeper may have looked at a newer picture just before this request came in.
         let newest = self.picture();
         if !Arc::ptr_eq(&chosen_by, &newest) {
-            self.look(desk, &newest);
+            self.look(desk, &newest, 1);
         }
         drop((chosen_by, newest));
         account.hold_since(since);
         search.tell_held(true);
         let called = tokio::time::timeout_at(deadline, &mut ticket.called).await;
         search.tell_held(false);
-        drop(ticket);
         account.held_since(since);
         if called.is_ok() {
+            search.leaving = Some(ticket);
             return Ok(());
         }
         Err(timeout(format!(

@@ -8,9 +8,6 @@ use tokio::sync::{Notify, oneshot};
 use crate::fleet::request::Route;
 use crate::gateway::upstream::slot::lock;
 
-/// Requests that are called at once.
-const WAVE: u32 = 64;
-
 /// The room.
 #[derive(Debug, Default)]
 pub(crate) struct Room {
@@ -106,6 +103,11 @@ impl Room {
         Some((ticket, keep))
     }
 
+    /// Whether some were called and have not gone yet.
+    pub(crate) fn is_calling(&self) -> bool {
+        lock(&self.inside).called > 0
+    }
+
     /// How many wait.
     pub(crate) fn len(&self) -> usize {
         lock(&self.inside).waiting.len()
@@ -123,11 +125,11 @@ impl Room {
         groups
     }
 
-    /// Calls those of `group` that came first, in order of arrival: `n` of them, but no more than a wave at once. The next
-    /// wave is called when all of this one have gone: thousands that are called together do not go in order.
-    pub(crate) fn call(&self, group: Group, n: Option<u32>) {
+    /// Calls those of `group` that came first, in order of arrival: `n` of them, but no more than a `wave` before
+    /// those have gone. Thousands that are called together do not go in order.
+    pub(crate) fn call(&self, group: Group, n: Option<u32>, wave: u32) {
         let mut inside = lock(&self.inside);
-        let most = WAVE.saturating_sub(inside.called);
+        let most = wave.saturating_sub(inside.called);
         let mut left = n.map_or(most, |n| n.saturating_sub(inside.called).min(most));
         let mut called: Vec<u64> = Vec::with_capacity(left as usize);
         for (number, waiter) in &mut inside.waiting {
@@ -187,7 +189,7 @@ mod tests {
         drop(left);
         assert_eq!(room.len(), 20);
         assert!(!room.close());
-        room.call(ANY, None);
+        room.call(ANY, None, 100);
         for task in tasks {
             task.await.unwrap();
         }
@@ -206,7 +208,7 @@ mod tests {
         assert!(keep);
         let (mut b, _) = Room::enter(&room, one, None, 50).unwrap();
         assert_eq!(room.groups(), [ANY, one]);
-        room.call(ANY, None);
+        room.call(ANY, None, 100);
         assert_eq!(room.len(), 1);
         assert!(b.called.try_recv().is_err());
     }
@@ -241,7 +243,7 @@ mod tests {
             .map(|_| Room::enter(&room, ANY, None, 50).unwrap().0)
             .collect();
         waiting[0].called.close();
-        room.call(ANY, Some(2));
+        room.call(ANY, Some(2), 100);
         assert!(waiting[1].called.try_recv().is_ok() && waiting[2].called.try_recv().is_ok());
         assert!(waiting[3].called.try_recv().is_err());
         assert_eq!(room.len(), 2);

@@ -18,6 +18,11 @@ const AGAIN: TimeDelta = TimeDelta::seconds(30);
 /// How often a keeper looks although no new picture came, wall time: a circuit's pause ends without one.
 const LOOK: Duration = Duration::from_millis(200);
 
+/// Those who were called go one by one; where they have not gone by then, wall time, more are called at once.
+const SOON: Duration = Duration::from_millis(2);
+/// As many are called at once at most.
+const LARGEST_WAVE: u32 = 256;
+
 /// A wake that was asked for.
 #[derive(Debug)]
 pub(crate) struct Asked {
@@ -101,9 +106,15 @@ impl Gate {
     /// Keeps the waiting room of `desk` until it is empty: calls those who can go, or who need not wait any longer.
     pub(in crate::gateway) async fn keep(self: Arc<Self>, desk: Arc<Desk>) {
         let mut fleet = self.fleet.clone();
+        let mut wave = 1;
         while !desk.room.close() {
             let picture = Arc::clone(&fleet.borrow_and_update());
-            self.look(&desk, &picture);
+            self.look(&desk, &picture, wave);
+            let calling = desk.room.is_calling();
+            let pause = if calling { SOON } else { LOOK };
+            if !calling {
+                wave = 1;
+            }
             tokio::select! {
                 () = self.shutdown.cancelled() => return,
                 changed = fleet.changed() => if changed.is_err() {
@@ -112,13 +123,14 @@ impl Gate {
                 },
                 () = desk.freed.notified() => {}
                 () = desk.room.gone.notified() => {}
-                () = tokio::time::sleep(LOOK) => {}
+                // They have a long way to go, and could not arrive in order anyhow: more at once.
+                () = tokio::time::sleep(pause) => if calling { wave = (wave * 2).min(LARGEST_WAVE) },
             }
         }
     }
 
     /// Looks at the picture once for all who wait at `desk`.
-    pub(in crate::gateway) fn look(&self, desk: &Desk, fleet: &Fleet) {
+    pub(in crate::gateway) fn look(&self, desk: &Desk, fleet: &Fleet, wave: u32) {
         let Some(model) = desk.model(fleet) else {
             return;
         };
@@ -133,9 +145,9 @@ impl Gate {
             match choose(&rows, wish) {
                 Choice::Hold => self.ask_wake(desk, fleet, &rows, now),
                 Choice::Weighted(..) | Choice::One(..) | Choice::OneAndWake(..) => {
-                    desk.room.call(group, desk.free(fleet, &rows));
+                    desk.room.call(group, desk.free(fleet, &rows), wave);
                 }
-                Choice::Refuse(_) => desk.room.call(group, None),
+                Choice::Refuse(_) => desk.room.call(group, None, LARGEST_WAVE),
             }
         }
     }

@@ -24,7 +24,6 @@ use std::sync::{Arc, RwLock};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::net::TcpListener;
-use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -37,6 +36,7 @@ use choose::desk::Desk;
 use client::keys::Keys;
 use record::access_log::AccessLog;
 use record::metrics::Metrics;
+use record::outbox::Outbox;
 use upstream::slot::Slot;
 use upstream::wire::Opener;
 
@@ -137,6 +137,7 @@ struct Gate {
     fleet: watch::Receiver<Arc<Fleet>>,
     orders: mpsc::Sender<handle::Order>,
     observations: mpsc::Sender<Observation>,
+    outbox: Outbox,
     clock: Clock,
     started: DateTime<Utc>,
     slots: HashMap<BackendId, Arc<Slot>>,
@@ -184,6 +185,7 @@ impl Gate {
             fleet: door.fleet,
             orders: door.orders,
             observations: door.observations,
+            outbox: Outbox::default(),
             clock: door.clock,
             started: Utc::now(),
             slots,
@@ -205,24 +207,9 @@ impl Gate {
         Arc::clone(&self.fleet.borrow())
     }
 
-    /// Tells the fleet. Where its queue is full, somebody waits for a place in it; nothing is lost.
+    /// Tells the fleet, in a moment. Nothing is lost.
     fn observe(&self, observation: Observation) {
-        // Closed: the fleet is gone, and nobody is left to tell.
-        if let Err(TrySendError::Full(observation)) = self.observations.try_send(observation) {
-            let to = self.observations.clone();
-            let send = async move {
-                let _ = to.send(observation).await;
-            };
-            self.tasks.spawn_on(send, &self.runtime);
-        }
-    }
-
-    /// Waits until the fleet keeps up with what it is told: records are never lost, so requests must slow down.
-    async fn keep_step(&self) {
-        if self.observations.capacity() == 0 {
-            // The place is given back at once: having had one is enough.
-            let _ = self.observations.reserve().await;
-        }
+        self.outbox.put(observation);
     }
 }
 
@@ -230,6 +217,7 @@ impl Gate {
 pub async fn run(listener: TcpListener, door: Door, shutdown: CancellationToken) {
     let gate = Gate::new(door, shutdown);
     gate.tasks.spawn(record::sampler::run(Arc::clone(&gate)));
+    gate.tasks.spawn(record::outbox::run(Arc::clone(&gate)));
     match worker::Workers::start(&gate) {
         Ok(workers) => listen::run(listener, &gate, workers).await,
         Err(error) => tracing::error!("no threads to serve clients with: {error}"),
@@ -241,4 +229,5 @@ pub async fn run(listener: TcpListener, door: Door, shutdown: CancellationToken)
     {
         tracing::warn!("{} tasks did not end in time", gate.tasks.len());
     }
+    record::outbox::empty(&gate).await;
 }

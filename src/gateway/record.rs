@@ -3,4 +3,5 @@
 pub(super) mod access_log;
 pub(super) mod account;
 pub(super) mod metrics;
+pub(super) mod outbox;
 pub(super) mod sampler;

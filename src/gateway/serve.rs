@@ -233,7 +233,8 @@ where
     B: Body<Data = Bytes> + Unpin,
     B::Error: std::fmt::Display,
 {
-    gate.keep_step().await;
+    // Records are never lost: where the fleet does not keep up, requests slow down.
+    gate.outbox.has_room().await;
     let (parts, body) = request.into_parts();
     let body = read(body, &parts.headers, &gate.settings).await?;
     let peek = super::client::peek::peek(operation, &body)

@@ -213,13 +213,14 @@ async fn the_cap_ends_the_waiting_and_never_earlier() {
     let (door, _picture, _orders, mut observations) = door(picture, &urls);
     let gate = Gate::new(door, CancellationToken::new());
     let began = tokio::time::Instant::now();
-    let response = serve::answer(gate, chat()).await;
+    let response = serve::answer(Arc::clone(&gate), chat()).await;
     let waited = began.elapsed();
     assert_eq!(response.status(), 504);
     assert!(waited >= std::time::Duration::from_secs(600), "{waited:?}");
     let body = response.into_body().collect().await.unwrap().to_bytes();
     let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
     assert_eq!(body["error"]["code"], "wake_timeout");
+    crate::gateway::record::outbox::empty(&gate).await;
     let Some(Observation::Request(record)) = observations.recv().await else {
         panic!("a record");
     };

@@ -15,6 +15,8 @@ pub struct Gateway {
     /// Who may ask. Without any, everybody who reaches the address may, and the address must be loopback.
     #[serde(rename = "key")]
     pub keys: Vec<ClientKey>,
+    /// Threads that serve clients; 0: one a core.
+    pub threads: u16,
     /// The largest body that is taken, MiB.
     pub max_body_mib: u32,
     /// Connections at once; those beyond wait for a place.
@@ -60,6 +62,7 @@ impl Default for Gateway {
     fn default() -> Self {
         Self {
             keys: Vec::new(),
+            threads: 0,
             max_body_mib: 32,
             max_connections: 20_000,
             body_within: TimeDelta::seconds(60),

@@ -47,7 +47,11 @@ impl Workers {
     /// # Errors
     /// Where no thread or no runtime can be had.
     pub(super) fn start(gate: &Arc<Gate>) -> io::Result<Self> {
-        let threads = (0..count()).map(|number| {
+        let wanted = match usize::from(gate.settings.threads) {
+            0 => count(),
+            wanted => wanted,
+        };
+        let threads = (0..wanted).map(|number| {
             let (to_it, guests) = mpsc::channel(HANDED);
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()

@@ -83,7 +83,11 @@ impl Bench {
         let (to_observations, observations) = mpsc::channel(4096);
         let clock = Clock::starting_at(t0(), speed);
         let door = Door {
-            settings: Settings::default(),
+            settings: Settings {
+                // Kept connections are each thread's own: with one, it is known which is used next.
+                threads: 1,
+                ..Settings::default()
+            },
             clients: Vec::new(),
             upstreams: ways,
             fleet,

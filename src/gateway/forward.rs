@@ -86,6 +86,7 @@ impl Gate {
 
     /// What a refusal means for the requests after this one.
     fn refused(&self, refusal: &Refusal, flight: &mut Flight) {
+        tracing::info!("{} did not answer: {}", refusal.backend, refusal.what);
         let now = self.clock.now();
         let Some(pause) = refusal.limited else {
             flight.doubt(now);

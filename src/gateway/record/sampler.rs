@@ -64,7 +64,9 @@ fn upkeep(gate: &Gate) {
         if let Some(since) = fleet.hangs_since(backend)
             && let Some(slot) = gate.slots.get(&backend.id)
         {
-            slot.circuit().hangs(since, gate.clock.now());
+            if slot.circuit().hangs(since, gate.clock.now()) {
+                tracing::warn!("{} has produced nothing since {since}", backend.id);
+            }
         }
     }
 }

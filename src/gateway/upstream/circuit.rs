@@ -131,10 +131,12 @@ impl Circuit {
     }
 
     /// It has produced nothing since then although it should; the same hang opens the circuit once.
-    pub(crate) fn hangs(&mut self, since: DateTime<Utc>, now: DateTime<Utc>) {
-        if self.hung_since.replace(since) != Some(since) {
+    pub(crate) fn hangs(&mut self, since: DateTime<Utc>, now: DateTime<Utc>) -> bool {
+        let new = self.hung_since.replace(since) != Some(since);
+        if new {
             self.fail(now);
         }
+        new
     }
 
     /// It asked to be left alone until then.

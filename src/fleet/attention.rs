@@ -22,10 +22,9 @@ impl Fleet {
     /// health check and its metrics page: a hung engine does.
     pub fn hangs_since(&self, b: &Backend) -> Option<DateTime<Utc>> {
         let patience = HUNG * i32::try_from(self.speed).unwrap_or(1).min(3);
-        let busy = matches!(b.state, State::Warm { .. }) && b.live.running.unwrap_or(0) > 0;
         b.live
-            .moved_at()
-            .filter(|at| busy && self.now - *at >= patience)
+            .still_since
+            .filter(|at| matches!(b.state, State::Warm { .. }) && self.now - *at >= patience)
     }
 }
 

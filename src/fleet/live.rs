@@ -24,6 +24,8 @@ pub struct Live {
     pub misses: u8,
     /// When a request last began, ran or ended.
     pub active_at: Option<DateTime<Utc>>,
+    /// Since when it has had requests and produced nothing; `None` while it produces or has none.
+    pub still_since: Option<DateTime<Utc>>,
     /// Requests a second over the window.
     pub requests_per_s: Option<f64>,
     /// Requests in the engine's batch; for a hosted one, in flight from here.
@@ -78,17 +80,6 @@ pub struct Left {
 }
 
 impl Live {
-    /// When the engine's token counters last moved, as far as its pages tell; `None` while they do.
-    pub fn moved_at(&self) -> Option<DateTime<Utc>> {
-        let (_, newest) = self.pages.back()?;
-        let same = |s: &EngineSample| {
-            s.generation_tokens == newest.generation_tokens
-                && s.prompt_tokens == newest.prompt_tokens
-        };
-        let still = self.pages.iter().rev().take_while(|(_, s)| same(s)).count();
-        (still > 1).then(|| self.pages[self.pages.len() - still].0)
-    }
-
     /// How old the figures are at `now`; `None` before the first reading.
     pub fn age(&self, now: DateTime<Utc>) -> Option<TimeDelta> {
         self.read_at.map(|at| now - at)

@@ -191,6 +191,10 @@ impl Fleet {
             self.change(id, |b| {
                 b.accrue(now, gap);
                 b.live.active_at = Some(now);
+                if record.status < 300 && !record.partial {
+                    // A page may count something else than this engine does: whoever answers is not still.
+                    b.live.still_since = None;
+                }
                 b.charge(&record, now);
                 if b.is_hosted() {
                     b.live.read_at = Some(now);
@@ -282,6 +286,11 @@ fn read_engine(b: &mut Backend, sample: Arc<EngineSample>, at: DateTime<Utc>) ->
     let load = sample.running.unwrap_or(0.0) + sample.waiting.unwrap_or(0.0);
     if moved || load > 0.0 {
         live.active_at = Some(at);
+    }
+    if moved || sample.running.unwrap_or(0.0) <= 0.0 {
+        live.still_since = None;
+    } else {
+        live.still_since.get_or_insert(at);
     }
     let pages = Arc::make_mut(&mut live.pages);
     // A restarted engine counts from zero: what its predecessor said does not mix with it.

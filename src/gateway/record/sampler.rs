@@ -63,10 +63,9 @@ fn upkeep(gate: &Gate) {
     for backend in &fleet.backends {
         if let Some(since) = fleet.hangs_since(backend)
             && let Some(slot) = gate.slots.get(&backend.id)
+            && slot.circuit().hangs(since, gate.clock.now())
         {
-            if slot.circuit().hangs(since, gate.clock.now()) {
-                tracing::warn!("{} has produced nothing since {since}", backend.id);
-            }
+            tracing::warn!("{} has produced nothing since {since}", backend.id);
         }
     }
 }

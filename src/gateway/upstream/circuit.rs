@@ -130,7 +130,7 @@ impl Circuit {
         });
     }
 
-    /// It has produced nothing since then although it should; the same hang opens the circuit once.
+    /// It has produced nothing since then although it should; the same hang opens the circuit once. Whether this was news.
     pub(crate) fn hangs(&mut self, since: DateTime<Utc>, now: DateTime<Utc>) -> bool {
         let new = self.hung_since.replace(since) != Some(since);
         if new {

@@ -499,6 +499,7 @@ fn quiet(backend: &mut Backend, now: DateTime<Utc>) {
         live.ttft_p95,
         live.gpu,
     ) = (None, None, None, None, None, None, None);
+    live.still_since = None;
     live.pages = Arc::default();
     live.misses = 0;
     backend.sample = None;

@@ -14,7 +14,7 @@ use super::client::envelope::{self, Fault};
 use super::client::headers;
 use super::record::account::Account;
 use super::upstream::attempt::{Ask, Outcome};
-use super::upstream::judge::Refusal;
+use super::upstream::judge::{Refusal, Why};
 use super::upstream::slot::{Flight, Slot};
 use super::wait::place::Search;
 use crate::fleet::Observation;
@@ -88,9 +88,10 @@ impl Gate {
     fn refused(&self, refusal: &Refusal, flight: &mut Flight) {
         tracing::info!("{} did not answer: {}", refusal.backend, refusal.what);
         let now = self.clock.now();
-        let Some(pause) = refusal.limited else {
-            flight.doubt(now);
-            return;
+        let pause = match refusal.why {
+            Why::Limited(pause) => pause,
+            Why::Failed => return flight.doubt(now),
+            Why::Unknown => return,
         };
         let until = now + pause;
         flight.limit(until);
@@ -129,7 +130,15 @@ impl Gate {
             let lead = if at == 0 { "" } else { "; " };
             let _ = write!(message, "{lead}{}: {}", refusal.backend, refusal.what);
         }
-        let pauses: Option<Vec<TimeDelta>> = refusals.iter().map(|it| it.limited).collect();
+        if refusals.iter().all(|it| it.why == Why::Unknown) {
+            // Asking again would not help, and an SDK asks again after a 502.
+            return Fault::new(StatusCode::NOT_FOUND, "not_supported", message);
+        }
+        let pause_of = |it: &Refusal| match it.why {
+            Why::Limited(pause) => Some(pause),
+            Why::Failed | Why::Unknown => None,
+        };
+        let pauses: Option<Vec<TimeDelta>> = refusals.iter().map(pause_of).collect();
         match pauses.and_then(|pauses| pauses.into_iter().min()) {
             Some(pause) => Fault::new(
                 StatusCode::TOO_MANY_REQUESTS,

@@ -94,7 +94,8 @@ faults! {
     status_101: Fault::Status(101, ("upgrade", "other"), ""), Json => no_answer("a: ");
     status_304: Fault::Status(304, PLAIN, ""), Json => no_answer("304 Not Modified");
     status_400: Fault::Status(400, PLAIN, r#"{"detail":"no"}"#), Json => Own(400, "no");
-    status_404_stream: Fault::Status(404, HTML, PAGE), Stream => no_answer("404 <html>");
+    status_404_stream: Fault::Status(404, HTML, PAGE), Stream => Refused(404, "not_supported", "404 <html>");
+    status_405: Fault::Status(405, PLAIN, ""), Json => Refused(404, "not_supported", "405 Method Not Allowed");
     status_400_compressed: Fault::CompressedError, Json => Own(400, "");
     error_first_stream: Fault::ErrorFirst, Stream => no_answer("200 and then queue is full");
     error_first_marked_stream: Fault::ErrorFirstMarked, Stream => no_answer("200 and then queue is full");

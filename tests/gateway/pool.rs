@@ -252,3 +252,19 @@ async fn a_stream_that_breaks_opens_the_circuit() {
     })
     .await;
 }
+
+/// A path that a backend does not have is no reason to keep its other paths from anybody.
+#[tokio::test]
+async fn a_path_that_is_not_there_shuts_nobody_out() {
+    const MANY: usize = 5;
+    let not_found = Fault::Status(404, ("content-type", "text/plain"), "Not Found");
+    within(async {
+        let mut bench = alone(vec![not_found.turn(Form::Json); MANY]).await;
+        for _ in 0..MANY {
+            assert_eq!(bench.ask("r", CHAT).await.status, 404);
+        }
+        assert_eq!(bench.ask("next", CHAT).await.status, 200);
+        bench.is_sound().await;
+    })
+    .await;
+}

@@ -17,7 +17,7 @@ use crate::gateway::answer::live::Reading;
 use crate::gateway::answer::sse::Scanner;
 use crate::gateway::client::envelope;
 use crate::gateway::client::peek::Peek;
-use crate::gateway::upstream::judge::{Refusal, Verdict, judge, judge_event};
+use crate::gateway::upstream::judge::{Refusal, Verdict, Why, judge, judge_event};
 use crate::gateway::upstream::slot::{Flight, Slot};
 use crate::gateway::upstream::wire::{self, Answer, Unsent};
 use crate::gateway::wait::room::Ticket;
@@ -100,7 +100,7 @@ impl Gate {
             Outcome::Refused(Refusal {
                 backend: slot.id.clone(),
                 what,
-                limited: None,
+                why: Why::Failed,
             })
         };
         let patience = if ask.peek.stream {

@@ -21,8 +21,18 @@ const NO_MONEY: TimeDelta = TimeDelta::minutes(5);
 pub(crate) struct Refusal {
     pub(crate) backend: BackendId,
     pub(crate) what: String,
-    /// With a 429: the pause that was asked for.
-    pub(crate) limited: Option<TimeDelta>,
+    pub(crate) why: Why,
+}
+
+/// What a refusal says of the backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Why {
+    /// It failed, or this request makes it fail.
+    Failed,
+    /// It wants to be left alone that long (429), fleet time.
+    Limited(TimeDelta),
+    /// It does not know the path or the model (404, 405): nothing for the requests to its other paths.
+    Unknown,
 }
 
 /// What a status that is no success means.
@@ -56,17 +66,16 @@ pub(crate) fn judge(
         }
         _ => format!("{} {said}", status.as_u16()),
     };
-    let limited = (status == StatusCode::TOO_MANY_REQUESTS).then(|| {
-        if out_of_money(body) {
-            NO_MONEY
-        } else {
-            pause(&parts.headers, now).unwrap_or(PAUSE)
-        }
-    });
+    let why = match status {
+        StatusCode::TOO_MANY_REQUESTS if out_of_money(body) => Why::Limited(NO_MONEY),
+        StatusCode::TOO_MANY_REQUESTS => Why::Limited(pause(&parts.headers, now).unwrap_or(PAUSE)),
+        StatusCode::NOT_FOUND | StatusCode::METHOD_NOT_ALLOWED => Why::Unknown,
+        _ => Why::Failed,
+    };
     Verdict::Refused(Refusal {
         backend: backend.clone(),
         what,
-        limited,
+        why,
     })
 }
 

@@ -7,7 +7,9 @@ mod engine;
 pub mod engine_log;
 pub mod exposition;
 mod launcher;
+mod lines;
 mod outlet;
+
 mod vllm;
 
 use std::sync::Arc;

@@ -10,14 +10,11 @@ use tokio::sync::{Notify, watch};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::engine_log::{clean, failure_reason, stage};
+use super::lines::Lines;
 use super::outlet::Outlet;
 use super::{LIMIT, rounds};
 use crate::fleet::Stage;
 use crate::web;
-
-mod lines;
-
-use lines::Lines;
 
 /// Between two attempts to follow a log, on the wall: from the first doubling to the last.
 const WAITS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));

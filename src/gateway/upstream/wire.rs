@@ -162,7 +162,7 @@ pub(crate) enum Unsent {
 }
 
 /// Sends a request to the backend of `slot` and waits for the beginning of its answer; on a new connection where `fresh`.
-/// `leaving` is dropped once the request is written.
+/// `leaving` is told once the request is written.
 ///
 /// # Errors
 /// Where no connection could be had, or it ended without an answer.
@@ -227,7 +227,9 @@ async fn exchange(
             ended = wire.driver.as_mut().poll(cx).is_ready();
         }
         // What was polled once is written, but for what the socket has no room for.
-        drop(leaving.take());
+        if let Some(ticket) = leaving.take() {
+            ticket.sent();
+        }
         answer.as_mut().poll(cx)
     })
     .await;

@@ -20,9 +20,21 @@ pub(crate) struct Room {
 struct Inside {
     /// Those that were called and have not gone yet.
     called: u32,
+    /// As many have gone so far.
+    gone: u64,
     next: u64,
     waiting: BTreeMap<u64, Waiter>,
+    rows: Vec<Row>,
     kept: bool,
+}
+
+/// Those of one group that wait.
+#[derive(Debug)]
+struct Row {
+    group: Group,
+    waiting: usize,
+    /// Whoever of them goes calls the next while fewer than so many are on their way; 0: the keeper calls.
+    flows: u32,
 }
 
 #[derive(Debug)]
@@ -55,21 +67,89 @@ impl Group {
 #[derive(Debug)]
 pub(crate) struct Ticket {
     room: Arc<Room>,
+    group: Group,
+    sent: bool,
     /// Its place in the row.
     pub(crate) number: u64,
     /// Resolves when it is this request's turn to choose again.
     pub(crate) called: oneshot::Receiver<()>,
 }
 
+impl Ticket {
+    /// Its request is on its way: the next may go.
+    pub(crate) fn sent(mut self) {
+        self.sent = true;
+    }
+}
+
 impl Drop for Ticket {
     fn drop(&mut self) {
         let mut inside = lock(&self.room.inside);
-        if inside.waiting.remove(&self.number).is_some() {
+        if inside.remove(self.number) {
             return;
         }
         inside.called = inside.called.saturating_sub(1);
+        inside.gone += 1;
+        // A call by the keeper would cross threads twice more.
+        if self.sent {
+            let window = inside.row(self.group).map_or(0, |row| row.flows);
+            let most = window.saturating_sub(inside.called);
+            inside.call(self.group, most);
+        }
         if inside.called == 0 {
             self.room.gone.notify_one();
+        }
+    }
+}
+
+impl Inside {
+    fn row(&mut self, group: Group) -> Option<&mut Row> {
+        self.rows.iter_mut().find(|row| row.group == group)
+    }
+
+    fn add(&mut self, number: u64, waiter: Waiter) {
+        match self.row(waiter.group) {
+            Some(row) => row.waiting += 1,
+            None => self.rows.push(Row {
+                group: waiter.group,
+                waiting: 1,
+                flows: 0,
+            }),
+        }
+        self.waiting.insert(number, waiter);
+    }
+
+    /// Whether it waited.
+    fn remove(&mut self, number: u64) -> bool {
+        let Some(waiter) = self.waiting.remove(&number) else {
+            return false;
+        };
+        if let Some(row) = self.row(waiter.group) {
+            row.waiting -= 1;
+        }
+        self.rows.retain(|row| row.waiting > 0 || row.flows > 0);
+        true
+    }
+
+    /// Calls the first `most` of a group.
+    fn call(&mut self, group: Group, most: u32) {
+        let mut left = most;
+        let mut called: Vec<u64> = Vec::new();
+        for (number, waiter) in &mut self.waiting {
+            if left == 0 {
+                break;
+            }
+            if waiter.group == group
+                && let Some(call) = waiter.call.take()
+            {
+                called.push(*number);
+                // A request that left meanwhile needs no call, and takes no place.
+                left -= u32::from(call.send(()).is_ok());
+            }
+        }
+        for number in called {
+            self.remove(number);
+            self.called += 1;
         }
     }
 }
@@ -92,20 +172,23 @@ impl Room {
         inside.next = inside.next.max(number + 1);
         let (call, called) = oneshot::channel();
         let call = Some(call);
-        inside.waiting.insert(number, Waiter { group, call });
+        inside.add(number, Waiter { group, call });
         let keep = !std::mem::replace(&mut inside.kept, true);
         drop(inside);
         let ticket = Ticket {
             room: Arc::clone(room),
+            group,
+            sent: false,
             number,
             called,
         };
         Some((ticket, keep))
     }
 
-    /// Whether some were called and have not gone yet.
-    pub(crate) fn is_calling(&self) -> bool {
-        lock(&self.inside).called > 0
+    /// How many have gone so far, and whether some were called and have not gone yet.
+    pub(crate) fn gone_so_far(&self) -> (u64, bool) {
+        let inside = lock(&self.inside);
+        (inside.gone, inside.called > 0)
     }
 
     /// How many wait.
@@ -113,40 +196,25 @@ impl Room {
         lock(&self.inside).waiting.len()
     }
 
-    /// The groups of those that wait.
+    /// The groups of those that wait; none of them goes on by itself from here on.
     pub(crate) fn groups(&self) -> Vec<Group> {
-        let mut groups: Vec<Group> = Vec::new();
-        for waiter in lock(&self.inside).waiting.values() {
-            // Neighbours are mostly of one group, and groups are few.
-            if groups.last() != Some(&waiter.group) && !groups.contains(&waiter.group) {
-                groups.push(waiter.group);
-            }
+        let mut inside = lock(&self.inside);
+        for row in &mut inside.rows {
+            row.flows = 0;
         }
-        groups
+        inside.rows.retain(|row| row.waiting > 0);
+        inside.rows.iter().map(|row| row.group).collect()
     }
 
     /// Calls those of `group` that came first, in order of arrival: `n` of them, but no more than a `wave` before
-    /// those have gone. Thousands that are called together do not go in order.
+    /// those have gone. Thousands that are called together do not go in order. Without `n`, each that goes calls the next.
     pub(crate) fn call(&self, group: Group, n: Option<u32>, wave: u32) {
         let mut inside = lock(&self.inside);
         let most = wave.saturating_sub(inside.called);
-        let mut left = n.map_or(most, |n| n.saturating_sub(inside.called).min(most));
-        let mut called: Vec<u64> = Vec::with_capacity(left as usize);
-        for (number, waiter) in &mut inside.waiting {
-            if left == 0 {
-                break;
-            }
-            if waiter.group == group
-                && let Some(call) = waiter.call.take()
-            {
-                called.push(*number);
-                // A request that left meanwhile needs no call, and takes no place.
-                left -= u32::from(call.send(()).is_ok());
-            }
-        }
-        for number in called {
-            inside.waiting.remove(&number);
-            inside.called += 1;
+        let most = n.map_or(most, |n| n.saturating_sub(inside.called).min(most));
+        inside.call(group, most);
+        if let Some(row) = inside.row(group) {
+            row.flows = if n.is_none() { wave } else { 0 };
         }
     }
 

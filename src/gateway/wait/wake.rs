@@ -18,8 +18,10 @@ const AGAIN: TimeDelta = TimeDelta::seconds(30);
 /// How often a keeper looks although no new picture came, wall time: a circuit's pause ends without one.
 const LOOK: Duration = Duration::from_millis(200);
 
-/// Those who were called go one by one; where they have not gone by then, wall time, more are called at once.
-const SOON: Duration = Duration::from_millis(2);
+/// Those who were called go one by one. How many have gone is looked at this often, wall time.
+const SOON: Duration = Duration::from_millis(5);
+/// Fewer than that many have a long way to go each, and could not arrive in order anyhow: more are called at once.
+const FEW: u64 = 10;
 /// As many are called at once at most.
 const LARGEST_WAVE: u32 = 256;
 
@@ -107,10 +109,11 @@ impl Gate {
     pub(in crate::gateway) async fn keep(self: Arc<Self>, desk: Arc<Desk>) {
         let mut fleet = self.fleet.clone();
         let mut wave = 1;
+        let mut before = 0;
         while !desk.room.close() {
             let picture = Arc::clone(&fleet.borrow_and_update());
             self.look(&desk, &picture, wave);
-            let calling = desk.room.is_calling();
+            let (_, calling) = desk.room.gone_so_far();
             let pause = if calling { SOON } else { LOOK };
             if !calling {
                 wave = 1;
@@ -123,8 +126,14 @@ impl Gate {
                 },
                 () = desk.freed.notified() => {}
                 () = desk.room.gone.notified() => {}
-                // They have a long way to go, and could not arrive in order anyhow: more at once.
-                () = tokio::time::sleep(pause) => if calling { wave = (wave * 2).min(LARGEST_WAVE) },
+                () = tokio::time::sleep(pause) => {
+                    let (gone, calling) = desk.room.gone_so_far();
+                    let many = gone - std::mem::replace(&mut before, gone) >= FEW;
+                    wave = match calling {
+                        true if !many => (wave * 2).min(LARGEST_WAVE),
+                        _ => (wave / 2).max(1),
+                    };
+                }
             }
         }
     }

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
@@ -9,6 +10,7 @@ use tokio::time::Instant;
 
 use crate::fleet::backend::SleepWay;
 use crate::fleet::{Action, BackendId};
+use crate::process::Engine;
 use crate::web::{self, Reply};
 
 /// How long an order that is answered at once may take, on the wall.
@@ -27,6 +29,8 @@ pub struct Reach {
     pub url: String,
     /// The address of its launcher.
     pub launcher: Option<String>,
+    /// The process that it is, where it is one of ours.
+    pub process: Option<Arc<Engine>>,
     /// How it sleeps.
     pub sleep: SleepWay,
     /// Sent to the engine as a bearer token.
@@ -81,6 +85,9 @@ impl Actuator {
                     .to_owned(),
             ),
             SleepWay::Release => {
+                if let Some(engine) = &reach.process {
+                    return engine.start().await;
+                }
                 let url = format!("{}/start", launcher(reach)?);
                 self.post(&url, None, None, SHORT).await
             }
@@ -113,6 +120,9 @@ impl Actuator {
                 );
             }
             SleepWay::Release => {
+                if let Some(engine) = &reach.process {
+                    return engine.stop().await;
+                }
                 let url = format!("{}/stop", launcher(reach)?);
                 return self.post(&url, None, None, LONG).await;
             }

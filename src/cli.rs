@@ -1,7 +1,10 @@
 //! The command line, and the wiring of everything behind it.
 
 mod assemble;
+mod fleet;
 mod run;
+mod serve;
+mod simulate;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -15,11 +18,17 @@ use clap::Parser;
 /// synthetic traffic, and time that runs faster than the wall's (the header shows by how much).
 #[derive(Debug, Parser)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
-#[command(version, about, max_term_width = 100)]
+#[command(
+    version,
+    about,
+    max_term_width = 100,
+    args_conflicts_with_subcommands = true
+)]
 pub struct Args {
-    /// The fleet to look at; without it, the demo
-    #[arg(long, short, value_name = "FILE", env = "FLEETCTL_CONFIG")]
-    config: Option<PathBuf>,
+    #[command(subcommand)]
+    verb: Option<Verb>,
+    #[command(flatten)]
+    shared: Shared,
     /// Where the gateway listens; overrides the config (port 0 takes a free one)
     #[arg(long, value_name = "ADDR:PORT")]
     listen: Option<SocketAddr>,
@@ -35,28 +44,63 @@ pub struct Args {
     /// Leaves the mouse to the terminal
     #[arg(long)]
     no_mouse: bool,
-    /// The name that goes into the audit [default: $USER]
-    #[arg(long, value_name = "NAME")]
-    operator: Option<String>,
     /// The demo's story: the same seed gives the same one
     #[arg(long, value_name = "N", default_value_t = 1, conflicts_with = "config")]
     seed: u64,
     /// How many times faster than the wall's clock the demo runs
     #[arg(long, value_name = "N", default_value_t = 12, value_parser = clap::value_parser!(u32).range(1..=60), conflicts_with = "config")]
     speed: u32,
-    /// Writes diagnostics to this file; never to the terminal
-    #[arg(long, value_name = "FILE", env = "FLEETCTL_LOG")]
-    log: Option<PathBuf>,
     /// Runs the fleet and its gateway without a console, until interrupted
     #[arg(long)]
     headless: bool,
 }
 
+/// What every verb takes.
+#[derive(Debug, clap::Args)]
+struct Shared {
+    /// The fleet to look at; without it, the demo
+    #[arg(
+        long,
+        short,
+        global = true,
+        value_name = "FILE",
+        env = "FLEETCTL_CONFIG"
+    )]
+    config: Option<PathBuf>,
+    /// The name that goes into the audit [default: $USER]
+    #[arg(long, global = true, value_name = "NAME")]
+    operator: Option<String>,
+    /// Writes diagnostics to this file; never to the terminal
+    #[arg(long, global = true, value_name = "FILE", env = "FLEETCTL_LOG")]
+    log: Option<PathBuf>,
+}
+
+impl Shared {
+    fn operator(&self) -> String {
+        self.operator
+            .clone()
+            .or_else(|| std::env::var("USER").ok())
+            .filter(|name| !name.is_empty())
+            .unwrap_or_else(|| "operator".into())
+    }
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Verb {
+    Serve(serve::Serve),
+    Simulate(simulate::Simulate),
+}
+
 /// Parses the command line, runs it, and says what went wrong on stderr.
 pub fn main() -> ExitCode {
     let args = Args::parse();
-    match run::run(args) {
-        Ok(()) => ExitCode::SUCCESS,
+    let done = match &args.verb {
+        Some(Verb::Serve(serve)) => serve::run(serve, &args.shared).map(|()| ExitCode::SUCCESS),
+        Some(Verb::Simulate(simulate)) => simulate::run(simulate),
+        None => run::run(args).map(|()| ExitCode::SUCCESS),
+    };
+    match done {
+        Ok(code) => code,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("fleetctl: {error:#}");

@@ -8,6 +8,7 @@ pub mod fleet;
 pub mod gateway;
 pub mod handle;
 pub mod hub;
+pub mod process;
 pub mod sim;
 pub mod source;
 pub mod tui;

@@ -2,6 +2,7 @@
 //!
 //! Nothing else in the program knows that they are simulated: it reaches them over HTTP as it would any engine.
 
+pub mod alone;
 pub mod dcgm;
 pub mod demo;
 pub mod engine;

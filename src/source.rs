@@ -9,6 +9,7 @@ pub mod exposition;
 mod launcher;
 mod lines;
 mod outlet;
+mod process;
 
 mod vllm;
 
@@ -22,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 use self::engine::Engine;
 use self::launcher::{Launcher, Phase};
 use self::outlet::Outlet;
+use self::process::Process;
 use crate::clock::Clock;
 use crate::fleet::{BackendId, Observation};
 use crate::web;
@@ -51,6 +53,8 @@ pub struct Target {
     pub key: Option<String>,
     /// The address of its launcher.
     pub launcher: Option<String>,
+    /// The process that it is, where it is one of ours.
+    pub process: Option<Arc<crate::process::Engine>>,
     /// A dcgm-exporter page.
     pub gpu_metrics: Option<String>,
     /// Which GPUs of that page, by index; empty: all of them.
@@ -97,11 +101,15 @@ async fn self_hosted(
     let engine = engine_rounds(
         Engine::new(Arc::clone(target), http.clone(), outlet.clone()),
         every,
-        target.launcher.is_some().then_some(phases),
+        (target.launcher.is_some() || target.process.is_some()).then_some(phases),
         Arc::clone(&comes_up),
     );
     let launched = async {
-        if let Some(url) = &target.launcher {
+        if let Some(engine) = &target.process {
+            Process::new(Arc::clone(engine), outlet.clone(), phase, comes_up)
+                .watch()
+                .await;
+        } else if let Some(url) = &target.launcher {
             Launcher::new(url, http.clone(), outlet.clone(), phase, comes_up)
                 .watch(every)
                 .await;

@@ -9,7 +9,7 @@
 use std::path::{Path, PathBuf};
 
 /// A room, the sibling rooms that it may use, and the crates that it must not know.
-const ROOMS: [(&str, &[&str], &[&str]); 12] = [
+const ROOMS: [(&str, &[&str], &[&str]); 13] = [
     (
         "fleet",
         &[],
@@ -41,12 +41,17 @@ const ROOMS: [(&str, &[&str], &[&str]); 12] = [
     ("web", &[], &["ratatui", "crossterm", "axum"]),
     (
         "source",
-        &["fleet", "config", "clock", "web"],
+        &["fleet", "config", "clock", "process", "web"],
         &["ratatui", "crossterm", "axum"],
     ),
     (
+        "process",
+        &[],
+        &["ratatui", "crossterm", "reqwest", "hyper", "axum"],
+    ),
+    (
         "actuator",
-        &["fleet", "config", "clock", "web"],
+        &["fleet", "config", "clock", "process", "web"],
         &["ratatui", "crossterm", "axum"],
     ),
     (
@@ -68,8 +73,8 @@ const ROOMS: [(&str, &[&str], &[&str]); 12] = [
     (
         "cli",
         &[
-            "actuator", "clock", "config", "fleet", "gateway", "handle", "hub", "sim", "source",
-            "tui", "web",
+            "actuator", "clock", "config", "fleet", "gateway", "handle", "hub", "process", "sim",
+            "source", "tui", "web",
         ],
         &[],
     ),

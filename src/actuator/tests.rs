@@ -51,6 +51,7 @@ async fn perform(
     tokio::spawn(async move { axum::serve(listener, app).await });
     let reach = Reach {
         launcher: launched.then(|| format!("{url}l")),
+        process: None,
         url,
         sleep,
         key: key.map(str::to_owned),
@@ -176,6 +177,7 @@ async fn nobody_there_and_nobody_known() {
     let reach = Reach {
         url,
         launcher: None,
+        process: None,
         sleep: SleepWay::Level1,
         key: Some("secret".into()),
     };

@@ -3,7 +3,7 @@
 mod clients;
 mod rules;
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -17,9 +17,13 @@ use crate::fleet::live::Live;
 use crate::fleet::model::{ColdPolicy, DataPath, Eval};
 use crate::fleet::{Backend, BackendId, Fleet, Kind, Model, Stage, State, Usd};
 use crate::gateway::{Client, Key, Upstream};
+use crate::process;
 use crate::source::Target;
 use clients::{clients, secret};
 use rules::rules;
+
+/// The engines that are processes of ours.
+pub(super) type Engines = HashMap<BackendId, Arc<process::Engine>>;
 
 /// A fleet and the ways to reach each of its backends.
 pub(super) struct Assembled {
@@ -33,6 +37,7 @@ pub(super) struct Assembled {
 /// Builds everything that the config describes. Every refusal names the model and backend at fault.
 pub(super) fn assemble(
     config: &config::Config,
+    engines: &Engines,
     speed: u32,
     now: DateTime<Utc>,
 ) -> Result<Assembled> {
@@ -88,7 +93,7 @@ pub(super) fn assemble(
                 backends.insert(backend.name.clone()),
                 "{place}: that name stands twice; backends are unique within a fleet"
             );
-            add_backend(&mut out, &mut facts, backend, now).with_context(|| place)?;
+            add_backend(&mut out, &mut facts, backend, engines, now).with_context(|| place)?;
         }
         out.fleet.models.push(Arc::new(facts));
     }
@@ -126,19 +131,12 @@ fn add_backend(
     out: &mut Assembled,
     model: &mut Model,
     c: &config::Backend,
+    engines: &Engines,
     now: DateTime<Utc>,
 ) -> Result<()> {
     let id = BackendId::from(c.name.as_str());
-    let url = c
-        .url
-        .trim_end_matches('/')
-        .trim_end_matches("/v1")
-        .to_owned();
-    ensure!(
-        url.starts_with("http://") || url.starts_with("https://"),
-        "`{}` is not an address; write it like http://10.0.0.5:8000",
-        c.url
-    );
+    let process = engines.get(&id).cloned();
+    let url = address(c, process.as_deref())?;
     ensure!(
         !(c.hosted && model.data_path == DataPath::SelfHosted && c.weight > 0),
         "it is hosted, and its model may only use self-hosted backends; set its weight to 0"
@@ -199,6 +197,7 @@ fn add_backend(
         hosted: c.hosted,
         key: key.clone(),
         launcher: c.launcher.clone(),
+        process: process.clone(),
         gpu_metrics: c.gpu_metrics.clone(),
         gpus: c.gpus.clone(),
         sleeps: matches!(sleep, SleepWay::Level1 | SleepWay::Level2),
@@ -222,11 +221,37 @@ fn add_backend(
         Reach {
             url,
             launcher: c.launcher.clone(),
+            process,
             sleep,
             key,
         },
     ));
     Ok(())
+}
+
+/// Where it is reached, without `/v1`.
+fn address(c: &config::Backend, process: Option<&process::Engine>) -> Result<String> {
+    match (&c.url, process) {
+        (Some(_), _) if !c.command.is_empty() => {
+            bail!("it has a url and a command; leave one of them")
+        }
+        (None, Some(process)) => Ok(format!("http://127.0.0.1:{}", process.port())),
+        (None, None) if !c.command.is_empty() => bail!(
+            "its `command` is run by `fleetctl serve`; start that with this config, and attach with --connect"
+        ),
+        (None, None) => bail!("it has neither a url nor a command; give it one of them"),
+        (Some(url), _) => {
+            ensure!(
+                c.env.is_empty() && c.dir.is_none() && c.port.is_none(),
+                "env, dir and port go with a command; remove them"
+            );
+            ensure!(
+                url.starts_with("http://") || url.starts_with("https://"),
+                "`{url}` is not an address; write it like http://10.0.0.5:8000"
+            );
+            Ok(url.trim_end_matches('/').trim_end_matches("/v1").to_owned())
+        }
+    }
 }
 
 /// The key of a backend and how it is sent.
@@ -252,14 +277,20 @@ fn access(c: &config::Backend) -> Result<(Option<String>, config::Auth)> {
 }
 
 fn sleep_way(c: &config::Backend) -> Result<SleepWay> {
-    let way = match c.sleep {
+    let own = !c.command.is_empty();
+    let usual = if own {
+        config::Sleep::Release
+    } else {
+        config::Sleep::Never
+    };
+    let way = match c.sleep.unwrap_or(usual) {
         config::Sleep::Never => SleepWay::Never,
         config::Sleep::Level1 => SleepWay::Level1,
         config::Sleep::Level2 => SleepWay::Level2,
         config::Sleep::Release => SleepWay::Release,
     };
     ensure!(
-        way != SleepWay::Release || c.launcher.is_some(),
+        way != SleepWay::Release || c.launcher.is_some() || own,
         "sleep = \"release\" needs a launcher that starts and stops the engine"
     );
     ensure!(

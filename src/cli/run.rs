@@ -1,32 +1,31 @@
-//! Starts a fleet, its gateway and its console, and ends them in order.
+//! The console on a fleet in this process: of a config, or the demo.
 
 use std::io::Write as _;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
 use chrono::Utc;
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Args;
-use super::assemble::{Assembled, assemble};
-use crate::actuator::Actuator;
+use super::assemble::Engines;
+use super::fleet::{self, Running};
 use crate::clock::Clock;
 use crate::fleet::{AuditEntry, Fleet};
-use crate::{config, gateway, hub, sim, source, tui, web};
+use crate::{config, sim, tui};
 
-/// Readings of each backend are this far apart on the wall.
-const EVERY: Duration = Duration::from_secs(1);
 /// What is still under way at the end gets this long.
 const FAREWELL: Duration = Duration::from_secs(3);
 
 /// Runs what the command line asks for until it ends.
 pub(super) fn run(args: Args) -> Result<()> {
-    write_diagnostics(&args)?;
+    write_diagnostics(args.shared.log.as_deref())?;
     raise_descriptors();
     let theme = tui::theme::choose(
         args.theme.as_deref(),
@@ -47,63 +46,25 @@ pub(super) fn run(args: Args) -> Result<()> {
 async fn live(args: Args, theme: tui::theme::Theme) -> Result<()> {
     let shutdown = CancellationToken::new();
     let tasks = TaskTracker::new();
-    let speed = if args.config.is_some() { 1 } else { args.speed };
+    let is_demo = args.shared.config.is_none();
+    let speed = if is_demo { args.speed } else { 1 };
     let clock = Clock::starting_at(Utc::now(), speed);
-    let demo = match &args.config {
-        Some(_) => None,
-        None => Some(start_demo(&args, clock, &tasks, &shutdown).await?),
+    let config = match &args.shared.config {
+        Some(path) => config::load(path)?,
+        None => start_demo(&args, clock, &tasks, &shutdown).await?,
     };
-    let config = match (&args.config, demo) {
-        (Some(path), _) => config::load(path)?,
-        (None, Some(config)) => config,
-        (None, None) => anyhow::bail!("nothing to look at; name a fleet with --config"),
-    };
-    let wanted = args.listen.unwrap_or(config.listen);
-    anyhow::ensure!(
-        wanted.ip().is_loopback() || !config.gateway.keys.is_empty(),
-        "{wanted} can be reached from other machines, and the config has no client keys; add a [[gateway.key]], or listen on 127.0.0.1"
-    );
-    let listener = bind(wanted, args.config.is_none())?;
-    let address = listener.local_addr()?;
-
-    let Assembled {
-        mut fleet,
-        clients,
-        targets,
-        upstreams,
-        reaches,
-    } = assemble(&config, speed, clock.now())?;
-    fleet.gateway = Some(format!("http://{address}/v1"));
-    let http = web::client().map_err(anyhow::Error::msg)?;
-    let hub = hub::start(
-        fleet,
-        Actuator::new(reaches.into_iter().collect(), http.clone()),
+    let listener = fleet::bind(args.listen.unwrap_or(config.listen), &config, is_demo)?;
+    let running = Running::start(
+        &config,
+        &Engines::new(),
+        listener,
         clock,
+        tasks.clone(),
         shutdown.clone(),
-    );
-    for target in targets {
-        tasks.spawn(source::watch(
-            target,
-            http.clone(),
-            EVERY,
-            hub.observations.clone(),
-            clock,
-            shutdown.clone(),
-        ));
-    }
-    let door = gateway::Door {
-        settings: config.gateway.clone(),
-        clients,
-        upstreams,
-        fleet: hub.handle.snapshots.clone(),
-        orders: hub.handle.orders.clone(),
-        observations: hub.observations.clone(),
-        clock,
-    };
-    tasks.spawn(gateway::run(listener, door, shutdown.clone()));
-    if args.config.is_none() {
+    )?;
+    if is_demo {
         tasks.spawn(sim::traffic::run(
-            address,
+            running.address,
             sim::traffic::demo_mixes(),
             args.seed,
             clock,
@@ -111,29 +72,20 @@ async fn live(args: Args, theme: tui::theme::Theme) -> Result<()> {
         ));
     }
     let ended = if args.headless {
-        println!("gateway on http://{address}/v1");
-        tell_until_interrupted(hub.handle.snapshots.clone()).await
+        println!("gateway on http://{}/v1", running.address);
+        tell_until_interrupted(running.hub.handle.snapshots.clone()).await
     } else {
-        let operator = args
-            .operator
-            .or_else(|| std::env::var("USER").ok())
-            .filter(|name| !name.is_empty())
-            .unwrap_or_else(|| "operator".into());
         let options = tui::run::Options {
             theme,
-            operator,
+            operator: args.shared.operator(),
             read_only: args.read_only,
             mouse: !args.no_mouse,
         };
-        tui::run::run(hub.handle.clone(), options, shutdown.clone())
+        tui::run::run(running.hub.handle.clone(), options, shutdown.clone())
             .await
             .map_err(Into::into)
     };
-    shutdown.cancel();
-    tasks.close();
-    // Streams under way to clients end with us; they do not keep the terminal.
-    let _ = tokio::time::timeout(FAREWELL, tasks.wait()).await;
-    let _ = tokio::time::timeout(FAREWELL, hub.task).await;
+    running.end(FAREWELL).await;
     ended
 }
 
@@ -157,34 +109,8 @@ async fn start_demo(
     Ok(demo.config)
 }
 
-/// Clients that wait to be taken; thousands may come at once when a model wakes.
-const BACKLOG: u32 = 4096;
-
-/// The gateway's port; the demo takes a free one where the usual one is taken.
-fn bind(wanted: std::net::SocketAddr, demo: bool) -> Result<TcpListener> {
-    let listen = |at: std::net::SocketAddr| {
-        let socket = if at.is_ipv4() {
-            TcpSocket::new_v4()
-        } else {
-            TcpSocket::new_v6()
-        }?;
-        socket.set_reuseaddr(true)?;
-        socket.bind(at)?;
-        socket.listen(BACKLOG)
-    };
-    match listen(wanted) {
-        Err(error) if demo && error.kind() == std::io::ErrorKind::AddrInUse => {
-            listen((wanted.ip(), 0).into())
-                .with_context(|| format!("no free port on {}", wanted.ip()))
-        }
-        result => result.with_context(|| {
-            format!("cannot listen on {wanted}; choose another address with --listen")
-        }),
-    }
-}
-
 /// A request that is forwarded takes two descriptors: as many as the system allows are asked for.
-fn raise_descriptors() {
+pub(super) fn raise_descriptors() {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};
     if let Ok((_, most)) = getrlimit(Resource::RLIMIT_NOFILE)
         && let Err(error) = setrlimit(Resource::RLIMIT_NOFILE, most, most)
@@ -194,7 +120,9 @@ fn raise_descriptors() {
 }
 
 /// Prints what happens as plain lines until a signal comes.
-async fn tell_until_interrupted(mut snapshots: watch::Receiver<Arc<Fleet>>) -> Result<()> {
+pub(super) async fn tell_until_interrupted(
+    mut snapshots: watch::Receiver<Arc<Fleet>>,
+) -> Result<()> {
     let (mut term, mut hup) = (
         signal(SignalKind::terminate())?,
         signal(SignalKind::hangup())?,
@@ -231,8 +159,8 @@ async fn tell_until_interrupted(mut snapshots: watch::Receiver<Arc<Fleet>>) -> R
 }
 
 /// Diagnostics go to a file or nowhere.
-fn write_diagnostics(args: &Args) -> Result<()> {
-    if let Some(path) = &args.log {
+pub(super) fn write_diagnostics(to: Option<&Path>) -> Result<()> {
+    if let Some(path) = to {
         let file = std::fs::File::create(path)
             .with_context(|| format!("cannot write {}", path.display()))?;
         tracing_subscriber::fmt()

@@ -1,5 +1,8 @@
 //! Models and their backends as the configuration has them.
 
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
 use chrono::{NaiveDate, TimeDelta};
 use serde::{Deserialize, Serialize};
 
@@ -66,8 +69,25 @@ pub struct Rule {
 pub struct Backend {
     /// Unique within the fleet.
     pub name: String,
-    /// Base address without `/v1`: `http://10.0.0.5:8000`.
-    pub url: String,
+    /// Base address without `/v1`: `http://10.0.0.5:8000`. Either this or `command`.
+    #[serde(default)]
+    pub url: Option<String>,
+    /// The engine as a process of this machine, which `fleetctl serve` starts and stops: the program and its arguments.
+    /// `{port}` in them stands for `port`.
+    #[serde(default)]
+    pub command: Vec<String>,
+    /// With `command`: set in its environment; `{port}` stands for `port`.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    /// With `command`: the folder that it runs in; that of the config file where nothing is said.
+    #[serde(default)]
+    pub dir: Option<PathBuf>,
+    /// With `command`: the port that it listens on, on 127.0.0.1; absent: a free one is chosen.
+    #[serde(default)]
+    pub port: Option<u16>,
+    /// With `command`: how long it may take to end by itself once told to (SIGTERM); then the whole group is killed.
+    #[serde(default = "default_stop_within", deserialize_with = "span")]
+    pub stop_within: TimeDelta,
     /// Somebody else's API, paid by the token.
     #[serde(default)]
     pub hosted: bool,
@@ -82,7 +102,7 @@ pub struct Backend {
     pub api_key_env: Option<String>,
     /// The file that holds the key sent there; white space around it does not count.
     #[serde(default)]
-    pub api_key_file: Option<std::path::PathBuf>,
+    pub api_key_file: Option<PathBuf>,
     /// How the key is sent: `bearer` (default) or, as Azure has it, `api-key`.
     #[serde(default)]
     pub auth: Option<Auth>,
@@ -120,16 +140,17 @@ pub struct Backend {
     /// The machine's kind, for people: `4×A100-80GB`.
     #[serde(default)]
     pub hardware: Option<String>,
-    /// How it sleeps: `never` (default), `level1`, `level2` (vLLM's sleep mode), `release` (through `launcher`).
+    /// How it sleeps: `never` (default), `level1`, `level2` (vLLM's sleep mode), `release` (through `launcher`, or the end
+    /// of its process: the default with `command`).
     #[serde(default)]
-    pub sleep: Sleep,
+    pub sleep: Option<Sleep>,
     /// An HTTP launcher that starts and stops the engine: `POST URL/start`, `POST URL/stop`, `GET URL`, `GET URL/log?follow=true`.
     #[serde(default)]
     pub launcher: Option<String>,
     /// A dcgm-exporter page with this backend's GPUs.
     #[serde(default)]
     pub gpu_metrics: Option<String>,
-    /// Which GPUs of that page are this backend's, by index; empty: all of them.
+    /// This backend's GPUs by index: of that page, and with `command` the ones that its process sees; empty: all of them.
     #[serde(default)]
     pub gpus: Vec<u32>,
     /// Sleeps after this long with nothing running or waiting; absent: never by itself.
@@ -250,7 +271,7 @@ pub enum Sleep {
     Level1,
     /// vLLM sleep level 2.
     Level2,
-    /// Through the launcher.
+    /// Through the launcher, or by the end of its process.
     Release,
 }
 
@@ -295,6 +316,9 @@ fn default_grace() -> TimeDelta {
 }
 fn default_stall() -> TimeDelta {
     TimeDelta::minutes(2)
+}
+fn default_stop_within() -> TimeDelta {
+    TimeDelta::seconds(20)
 }
 fn default_bridge_over() -> TimeDelta {
     TimeDelta::seconds(30)

@@ -23,6 +23,9 @@ const MISSES: u8 = 3;
 /// Idle readings in a row that end a drain's waiting.
 const IDLE_READS: u8 = 2;
 
+/// Who wakes what was found on its way.
+const FOUND: &str = "found running";
+
 /// What can happen to a backend's state.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Input {
@@ -49,6 +52,8 @@ pub enum Input {
     },
     /// It says that it sleeps.
     Sleeps,
+    /// Its process is there.
+    Runs,
     /// Its log moved on.
     Mark(StageMark),
     /// A reading while draining: nothing runs or waits, or something does.
@@ -150,11 +155,32 @@ pub fn step(backend: &mut Backend, input: Input, now: DateTime<Utc>) -> Outcome 
             )
         }
 
+        // ## unknown, asleep, failed => waking: its process was found; whoever started it, it is on its way
+        (State::Unknown { .. } | State::Asleep { .. } | State::Failed(_), Input::Runs) => {
+            let start = StageSpan {
+                stage: Stage::Start,
+                began: now,
+                ended: None,
+                percent: None,
+            };
+            backend.state = State::Waking(Wake {
+                since: now,
+                by: FOUND.to_owned(),
+                stages: vec![start],
+                late: false,
+            });
+            backend.live.misses = 0;
+            Outcome::note("waking", "its process was found running".into(), false)
+        }
+
         // ## waking => warm
         (State::Waking(wake), Input::Healthy) => {
             let record = finish(wake, now, None);
             let said = format!("warm after {}", span(record.took()));
-            remember(backend, record);
+            // How long one took that was found on its way is not known.
+            if record.by != FOUND {
+                remember(backend, record);
+            }
             backend.state = State::Warm { since: now };
             backend.live.misses = 0;
             backend.live.active_at = None;
@@ -367,6 +393,7 @@ pub fn step(backend: &mut Backend, input: Input, now: DateTime<Utc>) -> Outcome 
             | Input::Stopped(_)
             | Input::Undrain
             | Input::Limited { .. }
+            | Input::Runs
             | Input::Tick,
         )
         | (State::Ready { .. } | State::Limited { .. } | State::Down { .. }, _) => {

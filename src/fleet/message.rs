@@ -81,6 +81,14 @@ pub enum Observation {
         /// What it says of the wake.
         stage: Option<StageMark>,
     },
+    /// The engine's process is there, whether or not it answers yet.
+    Runs {
+        /// Which one.
+        backend: BackendId,
+
+        /// When, in fleet time.
+        at: DateTime<Utc>,
+    },
     /// The engine's process ended by itself. `reason` is in plain words.
     Exited {
         /// Which one.

@@ -114,6 +114,7 @@ impl Fleet {
                 self.change(&backend, |b| b.push_log(line));
                 stage.map_or_else(Vec::new, |mark| self.after(&backend, at, Input::Mark(mark)))
             }
+            Observation::Runs { backend, at } => self.after(&backend, at, Input::Runs),
             Observation::Exited {
                 backend,
                 status,

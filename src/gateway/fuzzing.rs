@@ -51,15 +51,15 @@ pub fn body(data: &[u8]) {
         let bytes = Bytes::copy_from_slice(data);
         for continuous in [false, true] {
             let spliced = seen.splice(&bytes, Some("\"other\""), continuous);
-            let parsed: serde_json::Value = match serde_json::from_slice(&spliced) {
-                Ok(parsed) => parsed,
-                Err(why) => {
-                    // Deeper than a reader goes; what was skipped was not descended into.
-                    assert!(why.to_string().contains("recursion"), "{why}");
-                    continue;
-                }
-            };
-            assert_eq!(parsed["model"], "other");
+            let whole: Result<serde::de::IgnoredAny, _> = serde_json::from_slice(&spliced);
+            assert!(whole.is_ok(), "{whole:?}");
+            // Half a surrogate pair is JSON, as browsers write it, but no text of Rust's; it passes as it came.
+            let parsed = serde_json::from_slice::<serde_json::Value>(&spliced);
+            let before = serde_json::from_slice::<serde_json::Value>(data);
+            assert_eq!(parsed.is_ok(), before.is_ok(), "{parsed:?}");
+            if let Ok(parsed) = parsed {
+                assert_eq!(parsed["model"], "other");
+            }
             let again = peek(operation, &spliced);
             assert!(again.is_ok_and(|again| again.stream == seen.stream));
         }

@@ -189,13 +189,13 @@ fn model(name: &str, backends: Vec<Backend>) -> Model {
 
 fn own(place: &Places<'_>, name: &str, rate: &str, hardware: &str) -> Backend {
     let unit = place.units.get(name);
-    let url = unit.map_or_else(String::new, |u| format!("http://{}", u.address()));
+    let url = unit.map(|u| format!("http://{}", u.address()));
     let page = place.pages.get(name);
     Backend {
         url,
         rate: Some(money(rate)),
         hardware: Some(hardware.to_owned()),
-        sleep: Sleep::Release,
+        sleep: Some(Sleep::Release),
         launcher: Some(format!("http://{}/engines/{name}", place.launcher)),
         gpu_metrics: page.map(|at| format!("http://{at}/metrics")),
         expected: unit.map_or_else(Vec::new, |u| expected(u.spec().start)),
@@ -207,7 +207,7 @@ fn hosted(place: &Places<'_>, name: &str, upstream: &str, input: &str, output: &
     let at = place.hosted.iter().find(|(n, _)| n == name);
     let at = at.map_or_else(|| ([127, 0, 0, 1], 9).into(), |(_, at)| *at);
     Backend {
-        url: format!("http://{at}"),
+        url: Some(format!("http://{at}")),
         hosted: true,
         provider: Some("Azure OpenAI".to_owned()),
         upstream_model: Some(upstream.to_owned()),
@@ -224,7 +224,12 @@ fn hosted(place: &Places<'_>, name: &str, upstream: &str, input: &str, output: &
 fn blank(name: &str) -> Backend {
     Backend {
         name: name.to_owned(),
-        url: String::new(),
+        url: None,
+        command: Vec::new(),
+        env: BTreeMap::new(),
+        dir: None,
+        port: None,
+        stop_within: TimeDelta::seconds(20),
         hosted: false,
         provider: None,
         upstream_model: None,
@@ -242,7 +247,7 @@ fn blank(name: &str) -> Backend {
         capacity: Capacity::OnDemand,
         replicas: 1,
         hardware: None,
-        sleep: Sleep::Never,
+        sleep: None,
         launcher: None,
         gpu_metrics: None,
         gpus: Vec::new(),

@@ -86,7 +86,20 @@ impl Unit {
         clock: Clock,
         shutdown: CancellationToken,
     ) -> std::io::Result<Arc<Self>> {
-        let held = bind(([127, 0, 0, 1], 0).into())?;
+        Self::at(0, spec, clock, shutdown)
+    }
+
+    /// The same with this port.
+    ///
+    /// # Errors
+    /// It could not be bound.
+    pub fn at(
+        port: u16,
+        spec: Spec,
+        clock: Clock,
+        shutdown: CancellationToken,
+    ) -> std::io::Result<Arc<Self>> {
+        let held = bind(([127, 0, 0, 1], port).into())?;
         let at = held.local_addr()?;
         Ok(Arc::new(Self {
             spec: Arc::new(spec),

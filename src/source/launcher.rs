@@ -47,6 +47,20 @@ pub(super) struct Phase {
 }
 
 impl Phase {
+    /// There is an engine.
+    pub(super) fn running() -> Self {
+        Self {
+            what: What::Running,
+        }
+    }
+
+    /// There is none.
+    pub(super) fn stopped() -> Self {
+        Self {
+            what: What::Stopped,
+        }
+    }
+
     /// Whether there may be an engine that answers.
     pub(super) fn may_answer(self) -> bool {
         match self.what {

@@ -99,6 +99,14 @@ impl Outlet {
         .await;
     }
 
+    pub(super) async fn runs(&self) {
+        self.send(Observation::Runs {
+            backend: self.backend.clone(),
+            at: self.clock.now(),
+        })
+        .await;
+    }
+
     pub(super) async fn exited(&self, status: Option<i32>, reason: String) {
         self.send(Observation::Exited {
             backend: self.backend.clone(),

@@ -85,6 +85,7 @@ fn target(url: &str) -> Target {
         hosted: false,
         key: None,
         launcher: None,
+        process: None,
         gpu_metrics: None,
         gpus: Vec::new(),
         sleeps: false,

@@ -471,6 +471,15 @@ mod tests {
     }
 
     #[test]
+    fn half_a_surrogate_pair_passes_as_it_came() {
+        // What a browser's JSON.stringify writes; JSON, but no text of Rust's.
+        let body = br#"{"model":"m","x":"\ud83d"}"#;
+        let seen = peek(Operation::Chat, body).unwrap();
+        let out = seen.splice(&Bytes::from_static(body), Some(r#""n""#), false);
+        assert_eq!(out, br#"{"model":"n","x":"\ud83d"}"#.as_slice());
+    }
+
+    #[test]
     fn a_body_is_utf8_in_every_part() {
         let wrong = peek(Operation::Chat, b"{\"model\":\"m\",\"x\":{\"y\x93\":1}}").unwrap_err();
         assert!(wrong.message.contains("utf-8"), "{}", wrong.message);

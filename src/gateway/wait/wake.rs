@@ -129,9 +129,10 @@ impl Gate {
                 () = tokio::time::sleep(pause) => {
                     let (gone, calling) = desk.room.gone_so_far();
                     let many = gone - std::mem::replace(&mut before, gone) >= FEW;
-                    wave = match calling {
-                        true if !many => (wave * 2).min(LARGEST_WAVE),
-                        _ => (wave / 2).max(1),
+                    wave = if calling && !many {
+                        (wave * 2).min(LARGEST_WAVE)
+                    } else {
+                        (wave / 2).max(1)
                     };
                 }
             }

@@ -1,0 +1,167 @@
+//! `fleetctl serve`: a fleet without a screen, with the engines of this machine.
+
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use chrono::Utc;
+use etcetera::BaseStrategy as _;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::Shared;
+use super::assemble::Engines;
+use super::fleet::{self, Running};
+use super::run::{raise_descriptors, tell_until_interrupted, write_diagnostics};
+use crate::clock::Clock;
+use crate::config::{self, Config};
+use crate::process::{self, Spec};
+
+/// Runs the gateway and the engines of this machine, until interrupted.
+#[derive(Debug, clap::Args)]
+pub(super) struct Serve {
+    /// Where the gateway listens; overrides the config (port 0 takes a free one)
+    #[arg(long, value_name = "ADDR:PORT")]
+    listen: Option<SocketAddr>,
+    /// Where logs and records of engines lie [default: fleetctl/NAME in $XDG_STATE_HOME]
+    #[arg(long, value_name = "FOLDER", env = "FLEETCTL_STATE")]
+    state: Option<PathBuf>,
+    /// How long streams under way get to end when it is told to stop
+    #[arg(long, value_name = "SPAN", default_value = "30s", value_parser = humantime::parse_duration)]
+    farewell: Duration,
+    /// Leaves the engines running when it stops; the next `serve` takes them up again
+    #[arg(long)]
+    keep_engines: bool,
+}
+
+/// Serves until it is told to stop.
+pub(super) fn run(serve: &Serve, shared: &Shared) -> Result<()> {
+    write_diagnostics(shared.log.as_deref())?;
+    raise_descriptors();
+    let Some(path) = &shared.config else {
+        bail!("serve needs a fleet; name its file with --config");
+    };
+    let config = config::load(path)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("no threads to run on")?;
+    let served = runtime.block_on(live(serve, path, &config));
+    runtime.shutdown_timeout(Duration::from_secs(1));
+    served
+}
+
+async fn live(serve: &Serve, path: &Path, config: &Config) -> Result<()> {
+    let state = match &serve.state {
+        Some(folder) => folder.clone(),
+        None => usual_state(&config.name)?,
+    };
+    let _lock = lock(&state)?;
+    let listener = fleet::bind(serve.listen.unwrap_or(config.listen), config, false)?;
+    let here = path.parent().unwrap_or(Path::new("."));
+    let engines = open_engines(config, &state, here).await?;
+    let running = Running::start(
+        config,
+        &engines,
+        listener,
+        Clock::starting_at(Utc::now(), 1),
+        TaskTracker::new(),
+        CancellationToken::new(),
+    )?;
+    println!("gateway on http://{}/v1", running.address);
+    let ended = tell_until_interrupted(running.hub.handle.snapshots.clone()).await;
+    running.end(serve.farewell).await;
+    if !serve.keep_engines {
+        stop_all(&engines).await;
+    }
+    ended
+}
+
+/// Ends all engines side by side.
+async fn stop_all(engines: &Engines) {
+    let stopping = engines.iter().map(|(name, engine)| async move {
+        if let Err(why) = engine.stop().await {
+            eprintln!("fleetctl: {name}: {why}");
+        }
+    });
+    futures_util::future::join_all(stopping).await;
+}
+
+/// Takes up the engines that the config describes.
+async fn open_engines(config: &Config, state: &Path, here: &Path) -> Result<Engines> {
+    let mut engines = Engines::new();
+    let mut ports = std::collections::HashMap::new();
+    for model in &config.models {
+        for backend in model.backends.iter().filter(|it| !it.command.is_empty()) {
+            let place = || format!("model `{}`, backend `{}`", model.name, backend.name);
+            if let Some(port) = backend.port
+                && let Some(other) = ports.insert(port, &backend.name)
+            {
+                bail!(
+                    "{}: port {port} is `{other}`'s already; give each its own",
+                    place()
+                );
+            }
+            let spec = Spec {
+                command: backend.command.clone(),
+                env: backend.env.clone().into_iter().collect(),
+                dir: Some(backend.dir.clone().unwrap_or_else(|| here.to_owned()))
+                    .filter(|dir| !dir.as_os_str().is_empty()),
+                port: backend.port,
+                gpus: backend.gpus.clone(),
+                stop_within: backend.stop_within.to_std().unwrap_or_default(),
+                folder: state.join("engines").join(file_name(&backend.name)),
+            };
+            let engine = process::Engine::open(spec).await.with_context(place)?;
+            engines.insert(backend.name.as_str().into(), engine);
+        }
+    }
+    Ok(engines)
+}
+
+/// One `serve` a folder: two would end each other's engines.
+fn lock(state: &Path) -> Result<File> {
+    fs::create_dir_all(state).with_context(|| {
+        format!(
+            "{} cannot be made; choose another folder with --state",
+            state.display()
+        )
+    })?;
+    let path = state.join("lock");
+    let file = File::create(&path).with_context(|| path.display().to_string())?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(fs::TryLockError::WouldBlock) => bail!(
+            "another `fleetctl serve` works in {}; stop it, or choose another folder with --state",
+            state.display()
+        ),
+        Err(fs::TryLockError::Error(error)) => {
+            Err(error).with_context(|| path.display().to_string())
+        }
+    }
+}
+
+fn usual_state(fleet: &str) -> Result<PathBuf> {
+    let base = etcetera::choose_base_strategy().context("no home folder; name one with --state")?;
+    let folder = base.state_dir().unwrap_or_else(|| base.data_dir());
+    Ok(folder.join("fleetctl").join(file_name(fleet)))
+}
+
+/// A name as a file's: what a path could take for something else is written as its number.
+fn file_name(name: &str) -> String {
+    let mut out = String::with_capacity(name.len());
+    for (at, letter) in name.char_indices() {
+        let plain = letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_');
+        if plain || (letter == '.' && at > 0) {
+            out.push(letter);
+        } else {
+            // Writing to a String cannot fail.
+            let _ = write!(out, "%{:x}", u32::from(letter));
+        }
+    }
+    out
+}

@@ -1,0 +1,220 @@
+//! `fleetctl serve` with engines of this machine: woken by a request, asleep when idle, found again after a kill.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a program that cannot be tried has failed"
+)]
+#![cfg(target_os = "linux")]
+
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::path::Path;
+use std::process::{Child, ChildStdout, Command, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+
+/// Longer than any of this takes; what hangs fails.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A `fleetctl serve` and what it says.
+struct Serve {
+    child: Child,
+    said: BufReader<ChildStdout>,
+    gateway: String,
+}
+
+impl Serve {
+    /// Starts it on a fleet of one simulated engine.
+    fn start(folder: &Path, backend: &str) -> Self {
+        let engine = env!("CARGO_BIN_EXE_fleetctl");
+        let config = format!(
+            "listen = \"127.0.0.1:0\"\n[[model]]\nname = \"phi-4\"\n[[model.backend]]\nname = \"gpu0\"\nrate = \"2.00\"\n\
+             command = [\"{engine}\", \"simulate\", \"--port\", \"{{port}}\", \"--model\", \"phi-4\", \"--start\", \"300ms\"]\n{backend}"
+        );
+        let path = folder.join("fleet.toml");
+        std::fs::write(&path, config).unwrap();
+        let mut child = serve(&path, folder).stdout(Stdio::piped()).spawn().unwrap();
+        let mut said = BufReader::new(child.stdout.take().unwrap());
+        let mut first = String::new();
+        said.read_line(&mut first).unwrap();
+        let gateway = first
+            .trim()
+            .strip_prefix("gateway on ")
+            .unwrap_or_else(|| panic!("{first}"));
+        let gateway = gateway.to_owned();
+        Self {
+            child,
+            said,
+            gateway,
+        }
+    }
+
+    /// Reads on until a line says this.
+    fn until(&mut self, wanted: &str) -> String {
+        let mut all = String::new();
+        loop {
+            let mut line = String::new();
+            let read = self.said.read_line(&mut line).unwrap();
+            assert!(read > 0, "it ended without `{wanted}`:\n{all}");
+            if line.contains(wanted) {
+                return line;
+            }
+            all += &line;
+        }
+    }
+
+    fn signal(&self, signal: Signal) {
+        kill(pid(self.child.id()), signal).unwrap();
+    }
+
+    /// What is left to say, and its end.
+    fn end(mut self) -> String {
+        let mut rest = String::new();
+        self.said.read_to_string(&mut rest).unwrap();
+        assert!(self.child.wait().unwrap().success(), "{rest}");
+        rest
+    }
+}
+
+impl Drop for Serve {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Ends the engines that a killed `serve` left to us.
+struct Leftovers<'a>(&'a Path);
+
+impl Drop for Leftovers<'_> {
+    fn drop(&mut self) {
+        if let Some(engine) = engine(self.0) {
+            let _ = kill(pid(engine), Signal::SIGKILL);
+        }
+    }
+}
+
+fn serve(config: &Path, folder: &Path) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fleetctl"));
+    command
+        .arg("serve")
+        .arg("--config")
+        .arg(config)
+        .arg("--state")
+        .arg(folder.join("state"));
+    command
+}
+
+fn pid(id: u32) -> Pid {
+    Pid::from_raw(i32::try_from(id).unwrap())
+}
+
+/// The engine's process, as its record has it; `None` where it is gone.
+fn engine(folder: &Path) -> Option<u32> {
+    let record = std::fs::read(folder.join("state/engines/gpu0/run.json")).ok()?;
+    let record: Value = serde_json::from_slice(&record).unwrap();
+    let id = u32::try_from(record["process"]["pid"].as_u64()?).unwrap();
+    // One that nobody has waited for yet is gone as well.
+    let status = std::fs::read_to_string(format!("/proc/{id}/status")).ok()?;
+    (!status.contains("State:\tZ")).then_some(id)
+}
+
+async fn ask(serve: &Serve) -> reqwest::Response {
+    let client = reqwest::Client::builder()
+        .timeout(PATIENCE)
+        .build()
+        .unwrap();
+    let body = r#"{"model":"phi-4","max_tokens":5,"messages":[{"role":"user","content":"hello"}]}"#;
+    client
+        .post(format!("{}/chat/completions", serve.gateway))
+        .header("content-type", "application/json")
+        .body(body)
+        .send()
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn a_request_wakes_an_engine_and_the_idle_timer_stops_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut serve = Serve::start(folder.path(), "idle_after = \"1s\"\n");
+    let answer = ask(&serve).await;
+    assert_eq!(answer.status(), 200);
+    assert!(answer.headers().contains_key("x-fleet-wake-ms"));
+    serve.until("request  wake  phi-4/gpu0: waking");
+    serve.until("warm after");
+    serve.until("idle timer  sleep  phi-4/gpu0");
+    serve.until("asleep  phi-4/gpu0: asleep, machine released");
+    assert_eq!(engine(folder.path()), None);
+    let log = std::fs::read_to_string(folder.path().join("state/engines/gpu0/engine.log")).unwrap();
+    assert!(log.contains("Application startup complete."));
+    // A second request wakes it again.
+    assert_eq!(ask(&serve).await.status(), 200);
+    serve.until("warm after");
+    serve.signal(Signal::SIGTERM);
+    serve.end();
+    assert_eq!(engine(folder.path()), None, "no engine outlives it");
+}
+
+#[tokio::test]
+async fn a_killed_serve_finds_its_engine_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let _leftovers = Leftovers(folder.path());
+    let mut first = Serve::start(folder.path(), "");
+    assert_eq!(ask(&first).await.status(), 200);
+    first.until("warm after");
+    let running = engine(folder.path()).unwrap();
+    first.signal(Signal::SIGKILL);
+    drop(first);
+    assert_eq!(engine(folder.path()), Some(running));
+
+    let mut second = Serve::start(folder.path(), "");
+    second.until("its process was found running");
+    second.until("warm after");
+    let answer = ask(&second).await;
+    assert_eq!(answer.status(), 200);
+    assert!(
+        !answer.headers().contains_key("x-fleet-wake-ms"),
+        "nobody waited"
+    );
+    assert_eq!(engine(folder.path()), Some(running));
+
+    // Two would end each other's engines.
+    let config = folder.path().join("fleet.toml");
+    let third = serve(&config, folder.path()).output().unwrap();
+    let said = String::from_utf8(third.stderr).unwrap();
+    assert!(said.contains("another `fleetctl serve` works in"), "{said}");
+    assert_eq!(third.status.code(), Some(1));
+
+    second.signal(Signal::SIGINT);
+    second.end();
+    assert_eq!(engine(folder.path()), None);
+}
+
+#[tokio::test]
+async fn an_engine_that_dies_is_told_with_its_reason() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut serve = Serve::start(folder.path(), "");
+    assert_eq!(ask(&serve).await.status(), 200);
+    serve.until("warm after");
+    kill(pid(engine(folder.path()).unwrap()), Signal::SIGKILL).unwrap();
+    let told = serve.until("failed  phi-4/gpu0");
+    assert!(told.contains("it was killed (SIGKILL)"), "{told}");
+    serve.signal(Signal::SIGTERM);
+    serve.end();
+
+    let wrong = "env = { X = \"1\" }\n".to_owned();
+    let mut serve = Serve::start(folder.path(), &wrong);
+    std::fs::write(folder.path().join("taken"), "").unwrap();
+    assert_eq!(
+        ask(&serve).await.status(),
+        200,
+        "one that is run otherwise is started anew"
+    );
+    serve.until("warm after");
+    serve.signal(Signal::SIGHUP);
+    serve.end();
+}

@@ -158,14 +158,12 @@ async fn what_a_killed_one_left_behind_is_adopted() {
 #[tokio::test]
 async fn processes_without_a_record_are_ended() {
     let folder = tempfile::tempdir().unwrap();
-    let engine = Engine::open(spec(folder.path(), "sleep 600"))
-        .await
-        .unwrap();
+    let script = "echo ready; sleep 600";
+    let engine = Engine::open(spec(folder.path(), script)).await.unwrap();
     engine.start().await.unwrap();
+    says(&engine, "ready").await;
     fs::remove_file(folder.path().join("engine/run.json")).unwrap();
-    let next = Engine::open(spec(folder.path(), "sleep 600"))
-        .await
-        .unwrap();
+    let next = Engine::open(spec(folder.path(), script)).await.unwrap();
     assert_eq!((left(&next), &*next.phase().borrow()), (0, &Phase::Stopped));
 }
 

@@ -6,6 +6,7 @@
 mod accrual;
 mod attention;
 pub mod backend;
+pub mod change;
 pub mod compare;
 pub mod engine;
 pub mod estimate;
@@ -31,7 +32,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 pub use backend::{Backend, Kind};
 pub use estimate::Estimate;
@@ -54,7 +55,7 @@ pub const AUDIT_KEPT: usize = 500;
 /// Everything one console looks at: the one picture out.
 ///
 /// Cloning is cheap: what is large is shared, and copied only when it changes.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Fleet {
     /// Its name; `demo` always exists.
     pub name: String,

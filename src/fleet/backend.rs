@@ -19,7 +19,7 @@ pub const LOG_LINES: usize = 400;
 pub const WAKES_KEPT: usize = 50;
 
 /// Something that answers for a model.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Backend {
     /// Unique within the fleet.
     pub id: BackendId,
@@ -52,7 +52,7 @@ pub struct Backend {
 }
 
 /// What a backend is made of.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
     /// Runs engines of ours; can sleep where [`SelfHosted::sleep`] says how.
@@ -62,7 +62,7 @@ pub enum Kind {
 }
 
 /// Facts of a self-hosted backend.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct SelfHosted {
     /// Dollars per replica-hour; `None` where nobody said (shown as `?`, never as 0).
     pub rate: Option<Usd>,
@@ -89,7 +89,7 @@ pub struct SelfHosted {
 }
 
 /// Facts of a hosted backend.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Hosted {
     /// Who runs it, for people: `Azure OpenAI`.
     pub provider: String,
@@ -157,7 +157,7 @@ impl SleepWay {
 }
 
 /// Kept warm by an operator.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pin {
     /// `None`: until somebody lifts it.
     pub until: Option<DateTime<Utc>>,
@@ -168,7 +168,7 @@ pub struct Pin {
 }
 
 /// Taken out of service by an operator.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DrainMark {
     /// Since when.
     pub since: DateTime<Utc>,
@@ -177,7 +177,7 @@ pub struct DrainMark {
 }
 
 /// One line of an engine's log.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogLine {
     /// When it was read, in fleet time.
     pub at: DateTime<Utc>,

@@ -1,11 +1,11 @@
 //! What one reading of an engine and of its GPUs says.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// One page of an engine's `/metrics`, in the units of the page; `None` where this version does not say.
 ///
 /// Counters are totals since the engine started. Sums over data-parallel engines where there are several.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct EngineSample {
     /// Requests in the running batch.
     pub running: Option<f64>,
@@ -40,9 +40,10 @@ pub struct EngineSample {
 }
 
 /// A Prometheus histogram: cumulative counts at upper bounds, the last bound infinite.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Histogram {
     /// Upper bounds, ascending; the last is `f64::INFINITY`.
+    #[serde(with = "bounds")]
     pub bounds: Vec<f64>,
     /// Observations at or below each bound.
     pub counts: Vec<f64>,
@@ -111,7 +112,7 @@ impl Histogram {
 }
 
 /// One GPU as dcgm-exporter or NVML reports it; `None` where it does not say.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Gpu {
     /// Index on its machine.
     pub index: u32,
@@ -133,4 +134,25 @@ pub struct Gpu {
     pub temperature: Option<f64>,
     /// The last XID error; 0 for none.
     pub xid: Option<f64>,
+}
+
+/// JSON has no infinity: `null` stands for it.
+mod bounds {
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(bounds: &[f64], to: S) -> Result<S::Ok, S::Error> {
+        to.collect_seq(
+            bounds
+                .iter()
+                .map(|bound| bound.is_finite().then_some(*bound)),
+        )
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<f64>, D::Error> {
+        let bounds = Vec::<Option<f64>>::deserialize(from)?;
+        Ok(bounds
+            .into_iter()
+            .map(|bound| bound.unwrap_or(f64::INFINITY))
+            .collect())
+    }
 }

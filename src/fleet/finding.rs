@@ -1,11 +1,11 @@
 //! Things that need attention, each with what to do.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::id::BackendId;
 
 /// How much it matters.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// Worth knowing.
@@ -17,7 +17,7 @@ pub enum Severity {
 }
 
 /// Something that needs attention.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Finding {
     /// How much it matters.
     pub severity: Severity,

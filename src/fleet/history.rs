@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::id::BackendId;
 
@@ -13,7 +13,7 @@ pub const STEP: TimeDelta = TimeDelta::seconds(15);
 pub const POINTS: usize = 480;
 
 /// One point of the charts.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Point {
     /// Its first second.
     pub start: DateTime<Utc>,

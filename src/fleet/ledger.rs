@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::money::{Meter, Usd};
 
@@ -12,15 +12,13 @@ use super::money::{Meter, Usd};
 pub const MINUTES_KEPT: usize = 2 * 24 * 60;
 
 /// The account of one backend since this process began to watch.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Ledger {
     /// Accrued up to here.
     pub until: Option<DateTime<Utc>>,
     /// Capacity, while allocated.
-    #[serde(skip)]
     pub awake: Meter,
     /// The part of it with nothing running or waiting.
-    #[serde(skip)]
     pub idle: Meter,
     /// Tokens of a hosted backend.
     pub tokens: Usd,
@@ -47,7 +45,7 @@ pub struct Ledger {
 }
 
 /// One minute of one backend.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Minute {
     /// Its first second.
     pub start: DateTime<Utc>,

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::engine::EngineSample;
 
@@ -14,7 +14,7 @@ pub const WINDOW: TimeDelta = TimeDelta::minutes(5);
 pub const GPU_POINTS: usize = 60;
 
 /// Figures of one backend. `None` is unknown and is drawn as `–`.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Live {
     /// When the engine (or, for a hosted one, the gateway) last said anything.
     pub read_at: Option<DateTime<Utc>>,
@@ -55,12 +55,11 @@ pub struct Live {
     /// What is left of a hosted API's limits.
     pub headroom: Option<Headroom>,
     /// Engine pages of the window, oldest first, for rates and quantiles.
-    #[serde(skip)]
     pub pages: Arc<VecDeque<(DateTime<Utc>, Arc<EngineSample>)>>,
 }
 
 /// What a hosted API said of its limits with its newest answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Headroom {
     /// Requests, within the provider's own window.
     pub requests: Option<Left>,
@@ -71,7 +70,7 @@ pub struct Headroom {
 }
 
 /// What is left of a limit.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Left {
     /// This much.
     pub left: u64,

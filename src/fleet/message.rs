@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::backend::LogLine;
 use super::engine::{EngineSample, Gpu};
@@ -165,7 +165,7 @@ pub struct StageMark {
 }
 
 /// What an operator, a cold request or a policy asks for. The one door in.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "command", rename_all = "kebab-case")]
 pub enum Command {
     /// Bring it to warm.
@@ -222,7 +222,7 @@ pub enum Command {
 }
 
 /// Who asks.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(tag = "kind", content = "name", rename_all = "kebab-case")]
 pub enum Actor {
     /// A person, by name.
@@ -244,7 +244,7 @@ impl Actor {
 }
 
 /// What is to be done outside. Only an actuator carries it out.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "action", rename_all = "kebab-case")]
 pub enum Action {
     /// Start or wake the engine.
@@ -269,7 +269,7 @@ impl Action {
 }
 
 /// Why a command was not carried out: what, and what to do instead.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{what}; {hint}")]
 pub struct Refusal {
     /// What stands in the way.
@@ -279,7 +279,7 @@ pub struct Refusal {
 }
 
 /// A command that was accepted, in words: "wake of h100-b began".
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Receipt {
     /// What happened.
     pub said: String,
@@ -288,7 +288,7 @@ pub struct Receipt {
 }
 
 /// One line of the audit.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct AuditEntry {
     /// When, in fleet time.
     pub at: DateTime<Utc>,
@@ -305,7 +305,7 @@ pub struct AuditEntry {
 }
 
 /// A command that `undo` can take back.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Undoable {
     /// When it was carried out.
     pub at: DateTime<Utc>,

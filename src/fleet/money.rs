@@ -15,6 +15,8 @@ const PICO: i128 = 1_000_000_000_000;
 const MILLIS_PER_HOUR: i128 = 3_600_000;
 /// Digits after the point that a price may have: finer ones would not divide into whole pico-dollars a token.
 const MAX_DECIMALS: usize = 6;
+/// Digits after the point that an amount of ours may have.
+const PICO_DECIMALS: usize = 12;
 
 /// An amount of US dollars, exact to the pico-dollar.
 #[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -132,23 +134,33 @@ impl FromStr for Usd {
     type Err = MoneyError;
 
     fn from_str(text: &str) -> Result<Self, MoneyError> {
-        let bad = || MoneyError::NotANumber(text.to_owned());
-        let digits = text.strip_prefix('$').unwrap_or(text);
-        let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
-        let fraction = fraction.trim_end_matches('0');
-        if whole.is_empty()
-            || whole.len() > 15
-            || !(whole.bytes().chain(fraction.bytes())).all(|b| b.is_ascii_digit())
-        {
-            return Err(bad());
-        }
-        if fraction.len() > MAX_DECIMALS {
-            return Err(MoneyError::TooFine(text.to_owned()));
-        }
-        let whole: i128 = whole.parse().map_err(|_| bad())?;
-        let fraction: i128 = format!("{fraction:0<12}").parse().map_err(|_| bad())?;
-        Ok(Self(whole * PICO + fraction))
+        parse(text, MAX_DECIMALS)
     }
+}
+
+/// An amount with at most so many digits after the point.
+fn parse(text: &str, decimals: usize) -> Result<Usd, MoneyError> {
+    let bad = || MoneyError::NotANumber(text.to_owned());
+    let digits = text.strip_prefix('$').unwrap_or(text);
+    let (sign, digits) = match digits.strip_prefix('-') {
+        // Only what we wrote ourselves is ever below zero.
+        Some(rest) if decimals > MAX_DECIMALS => (-1, rest),
+        _ => (1, digits),
+    };
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let fraction = fraction.trim_end_matches('0');
+    if whole.is_empty()
+        || whole.len() > 15
+        || !(whole.bytes().chain(fraction.bytes())).all(|b| b.is_ascii_digit())
+    {
+        return Err(bad());
+    }
+    if fraction.len() > decimals {
+        return Err(MoneyError::TooFine(text.to_owned()));
+    }
+    let whole: i128 = whole.parse().map_err(|_| bad())?;
+    let fraction: i128 = format!("{fraction:0<12}").parse().map_err(|_| bad())?;
+    Ok(Usd(sign * (whole * PICO + fraction)))
 }
 
 /// Dollars with the precision asked for (two digits unless told), rounded half away from zero: `23.00`, `{:.4}` gives `0.0004`.
@@ -177,17 +189,32 @@ impl fmt::Debug for Usd {
     }
 }
 
-/// Decimal text, as every price is written: `"23.00"`.
+/// Decimal text, to the nano-dollar, or to the pico-dollar where there are some: `"23.000000000"`.
 impl Serialize for Usd {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_str(&format!("{self:.9}"))
+        let digits = if self.0 % 1000 == 0 { 9 } else { 12 };
+        to.serialize_str(&format!("{self:.digits$}"))
+    }
+}
+
+/// Its rate × milliseconds as text: more digits than a number of JSON is sure to keep.
+impl Serialize for Meter {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.collect_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for Meter {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(from)?;
+        text.parse().map(Self).map_err(serde::de::Error::custom)
     }
 }
 
 impl<'de> Deserialize<'de> for Usd {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         let text = String::deserialize(from)?;
-        text.parse().map_err(serde::de::Error::custom)
+        parse(&text, PICO_DECIMALS).map_err(serde::de::Error::custom)
     }
 }
 

@@ -1,11 +1,11 @@
 //! Routing rules: which requests go where before weights decide.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::id::BackendId;
 
 /// One rule of a model. The first that matches decides.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rule {
     /// Which requests.
     pub when: When,
@@ -16,7 +16,7 @@ pub struct Rule {
 }
 
 /// What a rule looks at.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum When {
     /// A header has this value. Names are compared without case, values with it.

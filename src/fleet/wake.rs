@@ -4,7 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 /// Where a backend is in its life.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "state", rename_all = "kebab-case")]
 pub enum State {
     /// Nothing has been heard of it yet.
@@ -100,7 +100,7 @@ impl Stage {
 }
 
 /// A wake under way.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Wake {
     /// When it was asked for; the machine is paid for from here on.
     pub since: DateTime<Utc>,
@@ -113,7 +113,7 @@ pub struct Wake {
 }
 
 /// One stage of one wake.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct StageSpan {
     /// Which.
     pub stage: Stage,
@@ -126,7 +126,7 @@ pub struct StageSpan {
 }
 
 /// A drain under way.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Drain {
     /// When it was asked for.
     pub since: DateTime<Utc>,
@@ -143,7 +143,7 @@ pub struct Drain {
 }
 
 /// Why a backend failed.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
     /// Since when.
     pub since: DateTime<Utc>,
@@ -156,7 +156,7 @@ pub struct Failure {
 }
 
 /// A finished wake.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct WakeRecord {
     /// When it was asked for.
     pub since: DateTime<Utc>,

@@ -7,6 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use fleetctl::fleet::backend::{
     Backend, Capacity, DrainMark, Hosted, Pin, Price, SelfHosted, SleepWay,
 };
+use fleetctl::fleet::change::Change;
 use fleetctl::fleet::engine::EngineSample;
 use fleetctl::fleet::ledger::Ledger;
 use fleetctl::fleet::live::Live;
@@ -131,6 +132,9 @@ impl Story {
         let mut fleet = self.fleet();
         let mut wrong = Vec::new();
         let mut second = 0;
+        // Whoever follows from elsewhere sees the same at every step.
+        let mut last = fleet.clone();
+        let mut afar = over_the_wire(&fleet);
         for (i, step) in self.step.iter().enumerate() {
             let place = format!("step {} at {} s", i + 1, step.at);
             if step.expect == Expect::default() {
@@ -196,6 +200,14 @@ impl Story {
                 None => {}
             }
             check.all(&fleet, &actions, &step.expect);
+            let change = over_the_wire(&Change::between(&last, &fleet));
+            afar = change.apply(&afar).unwrap();
+            check.same(
+                "seen from afar",
+                &serde_json::to_value(&afar).unwrap(),
+                &serde_json::to_value(&fleet).unwrap(),
+            );
+            last = fleet.clone();
         }
         wrong
     }
@@ -481,6 +493,11 @@ fn command(text: &str, fleet: &Fleet) -> Command {
         "undo" => Command::Undo,
         other => panic!("no order `{other}`"),
     }
+}
+
+/// What arrives of it as JSON.
+fn over_the_wire<T: serde::Serialize + serde::de::DeserializeOwned>(sent: &T) -> T {
+    serde_json::from_str(&serde_json::to_string(sent).unwrap()).unwrap()
 }
 
 #[expect(clippy::too_many_lines, reason = "one arm an observation")]

@@ -56,7 +56,7 @@ pub fn body(data: &[u8]) {
             // Half a surrogate pair is JSON, as browsers write it, but no text of Rust's; it passes as it came.
             let parsed = serde_json::from_slice::<serde_json::Value>(&spliced);
             let before = serde_json::from_slice::<serde_json::Value>(data);
-            assert_eq!(parsed.is_ok(), before.is_ok(), "{parsed:?}");
+            assert!(parsed.is_ok() || before.is_err(), "{parsed:?}");
             if let Ok(parsed) = parsed {
                 assert_eq!(parsed["model"], "other");
             }

@@ -1,6 +1,7 @@
 //! The command line, and the wiring of everything behind it.
 
 mod assemble;
+mod attach;
 mod fleet;
 mod run;
 mod serve;
@@ -29,6 +30,8 @@ pub struct Args {
     verb: Option<Verb>,
     #[command(flatten)]
     shared: Shared,
+    #[command(flatten)]
+    connect: attach::Connect,
     /// Where the gateway listens; overrides the config (port 0 takes a free one)
     #[arg(long, value_name = "ADDR:PORT")]
     listen: Option<SocketAddr>,
@@ -51,7 +54,7 @@ pub struct Args {
     #[arg(long, value_name = "N", default_value_t = 12, value_parser = clap::value_parser!(u32).range(1..=60), conflicts_with = "config")]
     speed: u32,
     /// Runs the fleet and its gateway without a console, until interrupted
-    #[arg(long)]
+    #[arg(long, conflicts_with = "connect")]
     headless: bool,
 }
 

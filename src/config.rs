@@ -4,10 +4,12 @@ use std::path::Path;
 
 use serde::Deserialize;
 
+mod admin;
 mod gateway;
 mod model;
 mod span;
 
+pub use admin::{Admin, AdminRole, AdminToken};
 pub use gateway::{ClientKey, Gateway};
 pub use model::{
     Api, Auth, Backend, Capacity, Cold, DataPath, Eval, Expected, Model, Money, Price, Rule, Sleep,
@@ -30,6 +32,9 @@ pub struct Config {
     /// How the gateway treats its clients.
     #[serde(default)]
     pub gateway: Gateway,
+    /// Where consoles and programs attach to `fleetctl serve`.
+    #[serde(default)]
+    pub admin: Admin,
     /// The models that clients may ask for.
     #[serde(default, rename = "model")]
     pub models: Vec<Model>,

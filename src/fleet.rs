@@ -26,6 +26,7 @@ pub mod preview;
 pub mod request;
 pub mod rule;
 mod tick;
+mod version;
 pub mod wake;
 
 use std::collections::VecDeque;

@@ -11,7 +11,7 @@ use tokio_util::task::TaskTracker;
 use crate::actuator::Actuator;
 use crate::clock::Clock;
 use crate::fleet::{Action, Fleet, Observation};
-use crate::handle::{FleetHandle, Order};
+use crate::handle::{FleetHandle, Order, Reach};
 
 /// Readings of a thousand backends in one second fit; a source that finds it full drops its reading and counts it.
 const OBSERVATIONS: usize = 4096;
@@ -38,6 +38,7 @@ pub fn start(fleet: Fleet, actuator: Actuator, clock: Clock, shutdown: Cancellat
     let (observe, observations) = mpsc::channel(OBSERVATIONS);
     let (order, orders) = mpsc::channel(ORDERS);
     let (publish, snapshots) = watch::channel(Arc::new(fleet.clone()));
+    let (here, reach) = watch::channel(Reach::Near);
     let owner = Owner {
         fleet,
         publish,
@@ -47,12 +48,14 @@ pub fn start(fleet: Fleet, actuator: Actuator, clock: Clock, shutdown: Cancellat
         clock,
         dirty: false,
         next: Instant::now(),
+        _here: here,
     };
     let task = tokio::spawn(owner.run(observations, orders, shutdown));
     Hub {
         handle: FleetHandle {
             snapshots,
             orders: order,
+            reach,
         },
         observations: observe,
         task,
@@ -70,6 +73,7 @@ struct Owner {
     dirty: bool,
     /// When the next calm picture may go out.
     next: Instant,
+    _here: watch::Sender<Reach>,
 }
 
 impl Owner {
@@ -112,9 +116,12 @@ impl Owner {
     }
 
     fn obey(&mut self, order: Order) {
-        let (answer, actions) = self
-            .fleet
-            .order(&order.command, &order.by, self.clock.now());
+        let (answer, actions) = self.fleet.order_if(
+            &order.command,
+            &order.by,
+            order.expects.as_deref(),
+            self.clock.now(),
+        );
         self.perform(actions);
         // Published before the answer: who gets the answer sees its effect.
         self.publish();

@@ -1,6 +1,7 @@
 //! fleetctl: a terminal console for hybrid LLM fleets.
 
 pub mod actuator;
+pub mod admin;
 pub mod cli;
 pub mod clock;
 pub mod config;
@@ -9,6 +10,8 @@ pub mod gateway;
 pub mod handle;
 pub mod hub;
 pub mod process;
+pub mod remote;
+pub mod secret;
 pub mod sim;
 pub mod source;
 pub mod tui;

@@ -155,6 +155,7 @@ async fn drain_and_undrain(
             let order = Order {
                 command,
                 by: Actor::Operator("test".to_owned()),
+                expects: None,
                 reply: Some(reply),
             };
             handle.orders.send(order).await.unwrap();

@@ -9,7 +9,7 @@
 use std::path::{Path, PathBuf};
 
 /// A room, the sibling rooms that it may use, and the crates that it must not know.
-const ROOMS: [(&str, &[&str], &[&str]); 13] = [
+const ROOMS: [(&str, &[&str], &[&str]); 16] = [
     (
         "fleet",
         &[],
@@ -45,6 +45,21 @@ const ROOMS: [(&str, &[&str], &[&str]); 13] = [
         &["ratatui", "crossterm", "axum"],
     ),
     (
+        "admin",
+        &["fleet", "handle", "secret"],
+        &["ratatui", "crossterm", "reqwest"],
+    ),
+    (
+        "remote",
+        &["fleet", "handle", "web"],
+        &["ratatui", "crossterm", "axum"],
+    ),
+    (
+        "secret",
+        &[],
+        &["ratatui", "crossterm", "reqwest", "hyper", "axum", "tokio"],
+    ),
+    (
         "process",
         &[],
         &["ratatui", "crossterm", "reqwest", "hyper", "axum"],
@@ -56,7 +71,7 @@ const ROOMS: [(&str, &[&str], &[&str]); 13] = [
     ),
     (
         "gateway",
-        &["fleet", "config", "clock", "handle"],
+        &["fleet", "config", "clock", "handle", "secret"],
         &["ratatui", "crossterm", "kube"],
     ),
     (
@@ -73,8 +88,8 @@ const ROOMS: [(&str, &[&str], &[&str]); 13] = [
     (
         "cli",
         &[
-            "actuator", "clock", "config", "fleet", "gateway", "handle", "hub", "process", "sim",
-            "source", "tui", "web",
+            "actuator", "admin", "clock", "config", "fleet", "gateway", "handle", "hub", "process",
+            "remote", "secret", "sim", "source", "tui", "web",
         ],
         &[],
     ),

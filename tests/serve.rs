@@ -103,6 +103,7 @@ fn serve(config: &Path, folder: &Path) -> Command {
         .arg("serve")
         .arg("--config")
         .arg(config)
+        .args(["--admin", "127.0.0.1:0"])
         .arg("--state")
         .arg(folder.join("state"));
     command

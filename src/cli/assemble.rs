@@ -19,7 +19,8 @@ use crate::fleet::{Backend, BackendId, Fleet, Kind, Model, Stage, State, Usd};
 use crate::gateway::{Client, Key, Upstream};
 use crate::process;
 use crate::source::Target;
-use clients::{clients, secret};
+use clients::clients;
+pub(super) use clients::secret;
 use rules::rules;
 
 /// The engines that are processes of ours.

@@ -15,6 +15,7 @@ use tokio_util::task::TaskTracker;
 
 use super::Args;
 use super::assemble::Engines;
+use super::attach;
 use super::fleet::{self, Running};
 use crate::clock::Clock;
 use crate::fleet::{AuditEntry, Fleet};
@@ -38,7 +39,13 @@ pub(super) fn run(args: Args) -> Result<()> {
         .enable_all()
         .build()
         .context("no threads to run on")?;
-    let result = runtime.block_on(live(args, theme));
+    let result = match args.connect.address()? {
+        Some(address) => {
+            let options = options(&args, theme);
+            runtime.block_on(attach::console(address, options))
+        }
+        None => runtime.block_on(live(args, theme)),
+    };
     runtime.shutdown_timeout(FAREWELL);
     result
 }
@@ -75,18 +82,22 @@ async fn live(args: Args, theme: tui::theme::Theme) -> Result<()> {
         println!("gateway on http://{}/v1", running.address);
         tell_until_interrupted(running.hub.handle.snapshots.clone()).await
     } else {
-        let options = tui::run::Options {
-            theme,
-            operator: args.shared.operator(),
-            read_only: args.read_only,
-            mouse: !args.no_mouse,
-        };
+        let options = options(&args, theme);
         tui::run::run(running.hub.handle.clone(), options, shutdown.clone())
             .await
             .map_err(Into::into)
     };
     running.end(FAREWELL).await;
     ended
+}
+
+fn options(args: &Args, theme: tui::theme::Theme) -> tui::run::Options {
+    tui::run::Options {
+        theme,
+        operator: args.shared.operator(),
+        read_only: args.read_only,
+        mouse: !args.no_mouse,
+    }
 }
 
 async fn start_demo(
@@ -144,7 +155,8 @@ pub(super) async fn tell_until_interrupted(
             .collect();
         let mut out = std::io::stdout().lock();
         for entry in fresh.into_iter().rev() {
-            writeln!(
+            // Nobody may read this any more; the fleet goes on.
+            let _ = writeln!(
                 out,
                 "{}  {}  {}  {}: {}",
                 entry.at.format("%H:%M:%S"),
@@ -152,7 +164,7 @@ pub(super) async fn tell_until_interrupted(
                 entry.verb,
                 entry.target,
                 entry.result
-            )?;
+            );
         }
         told = fleet.audit.back().cloned();
     }

@@ -6,19 +6,22 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use chrono::Utc;
 use etcetera::BaseStrategy as _;
+use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Shared;
-use super::assemble::Engines;
+use super::assemble::{Engines, secret};
 use super::fleet::{self, Running};
 use super::run::{raise_descriptors, tell_until_interrupted, write_diagnostics};
+use crate::admin::{self, Role, Token};
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::process::{self, Spec};
+use crate::secret::Hashed;
 
 /// Runs the gateway and the engines of this machine, until interrupted.
 #[derive(Debug, clap::Args)]
@@ -26,6 +29,9 @@ pub(super) struct Serve {
     /// Where the gateway listens; overrides the config (port 0 takes a free one)
     #[arg(long, value_name = "ADDR:PORT")]
     listen: Option<SocketAddr>,
+    /// Where consoles and programs attach; overrides the config
+    #[arg(long, value_name = "ADDR:PORT")]
+    admin: Option<SocketAddr>,
     /// Where logs and records of engines lie [default: fleetctl/NAME in $XDG_STATE_HOME]
     #[arg(long, value_name = "FOLDER", env = "FLEETCTL_STATE")]
     state: Option<PathBuf>,
@@ -62,23 +68,69 @@ async fn live(serve: &Serve, path: &Path, config: &Config) -> Result<()> {
     };
     let _lock = lock(&state)?;
     let listener = fleet::bind(serve.listen.unwrap_or(config.listen), config, false)?;
+    let tokens = tokens(config)?;
+    let door = bind_admin(serve.admin.unwrap_or(config.admin.listen), &tokens)?;
+    let admin_address = door.local_addr()?;
     let here = path.parent().unwrap_or(Path::new("."));
     let engines = open_engines(config, &state, here).await?;
+    let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
     let running = Running::start(
         config,
         &engines,
         listener,
         Clock::starting_at(Utc::now(), 1),
-        TaskTracker::new(),
-        CancellationToken::new(),
+        tasks.clone(),
+        shutdown.clone(),
     )?;
+    tasks.spawn(admin::run(
+        door,
+        running.hub.handle.clone(),
+        tokens,
+        shutdown,
+    ));
     println!("gateway on http://{}/v1", running.address);
+    println!("admin on http://{admin_address}");
     let ended = tell_until_interrupted(running.hub.handle.snapshots.clone()).await;
     running.end(serve.farewell).await;
     if !serve.keep_engines {
         stop_all(&engines).await;
     }
     ended
+}
+
+/// Who may look and act, with their secrets.
+fn tokens(config: &Config) -> Result<Vec<Token>> {
+    let mut tokens: Vec<Token> = Vec::new();
+    for (at, token) in config.admin.tokens.iter().enumerate() {
+        let place = || format!("[[admin.token]] {} (`{}`)", at + 1, token.name);
+        ensure!(
+            tokens.iter().all(|other| other.name != token.name),
+            "{}: that name stands twice; give each token one name",
+            place()
+        );
+        let found = secret(token.env.as_deref(), token.file.as_deref()).with_context(place)?;
+        tokens.push(Token {
+            name: token.name.clone(),
+            role: match token.role {
+                config::AdminRole::View => Role::View,
+                config::AdminRole::Operate => Role::Operate,
+            },
+            secret: Hashed::of(found.as_bytes()),
+        });
+    }
+    Ok(tokens)
+}
+
+fn bind_admin(wanted: SocketAddr, tokens: &[Token]) -> Result<TcpListener> {
+    ensure!(
+        wanted.ip().is_loopback() || !tokens.is_empty(),
+        "the admin API on {wanted} can be reached from other machines, and the config has no [[admin.token]]; add one, or listen on 127.0.0.1"
+    );
+    let listener = std::net::TcpListener::bind(wanted).with_context(|| {
+        format!("the admin API cannot listen on {wanted}; choose another address with --admin")
+    })?;
+    listener.set_nonblocking(true)?;
+    Ok(TcpListener::from_std(listener)?)
 }
 
 /// Ends all engines side by side.

@@ -272,10 +272,30 @@ impl Action {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
 #[error("{what}; {hint}")]
 pub struct Refusal {
+    /// Of which kind it is, for programs.
+    #[serde(default)]
+    pub kind: RefusalKind,
     /// What stands in the way.
     pub what: String,
     /// What to do about it.
     pub hint: String,
+}
+
+/// What a refusal comes from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RefusalKind {
+    /// The fleet as it is now stands in the way.
+    #[default]
+    Refused,
+    /// There is no such backend or model.
+    NotFound,
+    /// What the command was meant for has changed since the sender looked.
+    Changed,
+    /// The sender may not do this.
+    Forbidden,
+    /// Nobody answered: whether it was done is not known.
+    Unanswered,
 }
 
 /// A command that was accepted, in words: "wake of h100-b began".

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use super::backend::{DrainMark, Pin, SleepWay};
 use super::figures;
 use super::machine::{self, Input};
-use super::message::{Action, Actor, AuditEntry, Command, Receipt, Refusal, Undoable};
+use super::message::{Action, Actor, AuditEntry, Command, Receipt, Refusal, RefusalKind, Undoable};
 use super::model::DataPath;
 use super::wake::State;
 use super::{AUDIT_KEPT, Backend, BackendId, Fleet, ModelId, UNDO_KEPT};
@@ -195,6 +195,7 @@ impl Fleet {
     fn check(&self, command: &Command) -> Result<(), Refusal> {
         let refuse = |what: String, hint: &str| {
             Err(Refusal {
+                kind: RefusalKind::Refused,
                 what,
                 hint: hint.to_owned(),
             })
@@ -203,6 +204,7 @@ impl Fleet {
             let backend = self.find(id)?;
             if backend.is_hosted() {
                 return Err(Refusal {
+                    kind: RefusalKind::Refused,
                     what: format!("{id} is hosted and cannot {verb}"),
                     hint: "drain it, or change its weight".into(),
                 });
@@ -305,10 +307,7 @@ impl Fleet {
             Command::Weights { model, weights } => self.check_weights(model, weights),
             Command::Flip { model } => {
                 let Some(m) = self.model(model) else {
-                    return refuse(
-                        format!("no model {model}"),
-                        "look at the Fleet screen for its name",
-                    );
+                    return Err(no_model(model));
                 };
                 if m.data_path == DataPath::SelfHosted {
                     return refuse(
@@ -343,15 +342,13 @@ impl Fleet {
     fn check_weights(&self, model: &ModelId, weights: &[(BackendId, u32)]) -> Result<(), Refusal> {
         let refuse = |what: String, hint: &str| {
             Err(Refusal {
+                kind: RefusalKind::Refused,
                 what,
                 hint: hint.to_owned(),
             })
         };
         let Some(m) = self.model(model) else {
-            return refuse(
-                format!("no model {model}"),
-                "look at the Fleet screen for its name",
-            );
+            return Err(no_model(model));
         };
         if let Some((stranger, _)) = weights.iter().find(|(id, _)| !m.backends.contains(id)) {
             return refuse(
@@ -392,6 +389,7 @@ impl Fleet {
 
     fn find(&self, id: &BackendId) -> Result<&Arc<Backend>, Refusal> {
         self.backend(id).ok_or_else(|| Refusal {
+            kind: RefusalKind::NotFound,
             what: format!("no backend {id}"),
             hint: "look at the Fleet screen for its name".into(),
         })
@@ -606,8 +604,17 @@ impl Command {
     }
 }
 
+fn no_model(model: &ModelId) -> Refusal {
+    Refusal {
+        kind: RefusalKind::NotFound,
+        what: format!("no model {model}"),
+        hint: "look at the Fleet screen for its name".into(),
+    }
+}
+
 fn nothing_to_undo() -> Refusal {
     Refusal {
+        kind: RefusalKind::Refused,
         what: "there is nothing to undo".into(),
         hint: "the audit shows what was done".into(),
     }

@@ -86,6 +86,7 @@ fn config(place: &Places<'_>) -> Config {
         listen: ([127, 0, 0, 1], 0).into(),
         fixed_per_month: Some(money("1200.00")),
         gateway: crate::config::Gateway::default(),
+        admin: crate::config::Admin::default(),
         models: vec![
             Model {
                 rules: vec![

@@ -55,6 +55,8 @@ pub enum Link {
     Live,
     /// None has arrived for this many wall seconds.
     Stale(u64),
+    /// It is out of reach for this many wall seconds, and why; it may come back.
+    Away(u64, String),
     /// The fleet is gone, and why.
     Lost(String),
 }

@@ -25,6 +25,8 @@ pub enum Event {
     Quiet(u64),
     /// The fleet is gone, and why.
     Closed(String),
+    /// The fleet is out of reach, and why; somebody tries again.
+    Lost(String),
     /// The toast of this number has been shown long enough.
     Expired(u64),
 }

@@ -24,8 +24,9 @@ use super::terminal::{self, Screen, Taken};
 use super::theme::Theme;
 use super::update::update;
 use super::view;
+use crate::fleet::message::RefusalKind;
 use crate::fleet::{Actor, Fleet, Refusal};
-use crate::handle::{FleetHandle, Order};
+use crate::handle::{FleetHandle, Order, Reach};
 
 /// Answers and timers on their way back to the loop; the operator's fingers bound them.
 const RETURNS: usize = 64;
@@ -110,6 +111,7 @@ impl Console {
         let mut inputs = EventStream::new();
         let mut quiet = tokio::time::interval(AGING);
         let mut gone = false;
+        let mut reach = self.handle.reach.clone();
         let size = self.screen.size()?;
         update(&mut self.app, Event::Resize(size.width, size.height));
         self.frames.request(Instant::now());
@@ -136,6 +138,10 @@ impl Console {
                     gone = true;
                     Event::Closed("nobody tells of this fleet any more; leave with q".into())
                 },
+                Ok(()) = reach.changed() => match &*reach.borrow_and_update() {
+                    Reach::Lost(why) => Event::Lost(why.clone()),
+                    Reach::Near => continue,
+                },
                 _ = quiet.tick(), if !gone => {
                     let silence = self.heard.elapsed();
                     if silence < QUIET { continue }
@@ -158,7 +164,11 @@ impl Console {
             Event::Snapshot(next) => self
                 .frames
                 .request_lazily(now, patience(&self.app.fleet, next)),
-            Event::Answer(_) | Event::Quiet(_) | Event::Closed(_) | Event::Expired(_) => {
+            Event::Answer(_)
+            | Event::Quiet(_)
+            | Event::Closed(_)
+            | Event::Lost(_)
+            | Event::Expired(_) => {
                 self.frames.request(now);
             }
         }
@@ -178,6 +188,8 @@ impl Console {
     fn send(&self, command: crate::fleet::Command) {
         let (reply, answer) = oneshot::channel();
         let order = Order {
+            // What the operator decided by is what the picture showed.
+            expects: Some(self.app.fleet.version(&command)),
             command,
             by: Actor::Operator(self.app.operator.clone()),
             reply: Some(reply),
@@ -191,6 +203,7 @@ impl Console {
             };
             let answer = answer.unwrap_or_else(|| {
                 Err(Refusal {
+                    kind: RefusalKind::Unanswered,
                     what: "the fleet did not answer".into(),
                     hint: "look at the audit before you try again".into(),
                 })

@@ -48,9 +48,19 @@ pub fn update(app: &mut App, event: Event) -> Vec<Effect> {
         }
         Event::Answer(Err(refusal)) => toast(app, refusal.to_string(), true),
         Event::Quiet(seconds) => {
-            if !matches!(app.link, Link::Lost(_)) {
-                app.link = Link::Stale(seconds);
+            match &mut app.link {
+                Link::Lost(_) => {}
+                Link::Away(away, _) => *away = seconds,
+                Link::Loading | Link::Live | Link::Stale(_) => app.link = Link::Stale(seconds),
             }
+            Vec::new()
+        }
+        Event::Lost(reason) => {
+            let away = match app.link {
+                Link::Stale(seconds) | Link::Away(seconds, _) => seconds,
+                Link::Loading | Link::Live | Link::Lost(_) => 0,
+            };
+            app.link = Link::Away(away, reason);
             Vec::new()
         }
         Event::Closed(reason) => {

@@ -33,7 +33,7 @@ pub(super) fn clients(config: &config::Config) -> Result<Vec<Client>> {
 }
 
 /// A secret from the environment or a file; never from the config itself.
-pub(super) fn secret(env: Option<&str>, file: Option<&std::path::Path>) -> Result<String> {
+pub(in crate::cli) fn secret(env: Option<&str>, file: Option<&std::path::Path>) -> Result<String> {
     let found = match (env, file) {
         (Some(variable), None) => std::env::var(variable)
             .with_context(|| format!("the environment variable {variable} is not set"))?,

@@ -2,13 +2,11 @@
 
 use std::sync::Arc;
 
-use aws_lc_rs::constant_time::verify_slices_are_equal;
-use aws_lc_rs::digest::{SHA256, SHA256_OUTPUT_LEN, digest};
-use http::header::AUTHORIZATION;
 use http::{HeaderMap, HeaderName, StatusCode};
 
 use crate::gateway::Client;
 use crate::gateway::client::envelope::Fault;
+use crate::secret::{self, Hashed};
 
 /// Azure's SDKs send their key so.
 const API_KEY: HeaderName = HeaderName::from_static("api-key");
@@ -16,7 +14,7 @@ const API_KEY: HeaderName = HeaderName::from_static("api-key");
 /// The keys that are known; without any, everybody may ask.
 #[derive(Debug)]
 pub(crate) struct Keys {
-    known: Vec<([u8; SHA256_OUTPUT_LEN], Pass)>,
+    known: Vec<(Hashed, Pass)>,
 }
 
 /// What a client may do.
@@ -47,7 +45,7 @@ impl Keys {
                 self_only: client.self_only,
                 models: client.models.map(Into::into),
             };
-            (hash(client.key.0.as_bytes()), pass)
+            (Hashed::of(client.key.0.as_bytes()), pass)
         });
         Self {
             known: known.collect(),
@@ -62,20 +60,17 @@ impl Keys {
         if self.known.is_empty() {
             return Ok(Pass::default());
         }
-        let bearer = headers
-            .get(AUTHORIZATION)
-            .and_then(|value| strip_bearer(value.as_bytes()));
-        let given = bearer.or_else(|| headers.get(API_KEY).map(http::HeaderValue::as_bytes));
+        let given = secret::bearer(headers)
+            .or_else(|| headers.get(API_KEY).map(http::HeaderValue::as_bytes));
         let Some(given) = given else {
             return Err(refused(
                 "no API key came with the request; send it as `Authorization: Bearer KEY`",
             ));
         };
-        // Hashes are compared, each with each: how long it takes tells nothing of a key's length or beginning.
-        let given = hash(given);
+        let given = Hashed::of(given);
         let mut found = None;
         for (known, pass) in &self.known {
-            if verify_slices_are_equal(known, &given).is_ok() {
+            if known.is(&given) {
                 found = Some(pass);
             }
         }
@@ -83,19 +78,6 @@ impl Keys {
             .cloned()
             .ok_or_else(|| refused("the API key is none of this gateway's"))
     }
-}
-
-fn strip_bearer(value: &[u8]) -> Option<&[u8]> {
-    let (scheme, key) = value.split_at_checked(7)?;
-    scheme
-        .eq_ignore_ascii_case(b"bearer ")
-        .then(|| key.trim_ascii())
-}
-
-fn hash(key: &[u8]) -> [u8; SHA256_OUTPUT_LEN] {
-    let mut bytes = [0; SHA256_OUTPUT_LEN];
-    bytes.copy_from_slice(digest(&SHA256, key).as_ref());
-    bytes
 }
 
 fn refused(message: &str) -> Fault {

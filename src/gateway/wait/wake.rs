@@ -92,6 +92,7 @@ impl Gate {
                 backend: backend.id.clone(),
             },
             by: Actor::Request,
+            expects: None,
             reply: None,
         };
         // A full queue: whoever looks next asks again.

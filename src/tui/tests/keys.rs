@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent, MouseEventKind};
 
+use crate::fleet::message::RefusalKind;
 use crate::fleet::{Command, Receipt, Refusal};
 use crate::tui::app::{App, Column, Link, Mode, PinField, Screen};
 use crate::tui::event::{Effect, Event};
@@ -399,6 +400,7 @@ fn pictures_answers_and_silence() {
     let effects = update(
         &mut app,
         Event::Answer(Err(Refusal {
+            kind: RefusalKind::Refused,
             what: "it is drained".into(),
             hint: "undrain it first".into(),
         })),

@@ -205,7 +205,7 @@ fn empty(app: &App, area: Rect, buf: &mut Buffer) {
     let theme = &app.theme;
     let lines: Vec<(&str, Role)> = match &app.link {
         Link::Loading => vec![("Waiting for the first picture of the fleet…", Role::Text)],
-        Link::Lost(_) => vec![
+        Link::Lost(_) | Link::Away(..) => vec![
             ("The fleet is gone; the header says why.", Role::Critical),
             ("Start it again, or leave with q.", Role::Dim),
         ],

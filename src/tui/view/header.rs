@@ -148,6 +148,11 @@ fn link(app: &App, most: usize) -> Vec<Span<'static>> {
             format!("stale {seconds}s"),
             Role::Warning,
         ),
+        Link::Away(seconds, reason) => (
+            app.theme.glyphs.failed,
+            format!("away {seconds}s: {reason}"),
+            Role::Critical,
+        ),
         Link::Lost(reason) => (
             app.theme.glyphs.failed,
             format!("lost: {reason}"),

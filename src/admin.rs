@@ -1,0 +1,110 @@
+//! The fleet over HTTP, for consoles and programs elsewhere: pictures out, commands in. `openapi.json` describes it.
+
+mod access;
+mod commands;
+mod events;
+mod feed;
+mod tables;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::DefaultBodyLimit;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use serde_json::{Value, json};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+use crate::handle::FleetHandle;
+
+pub use access::{Role, Token};
+
+/// The version of what is told here, in every answer; a number more means that something was taken away or means another thing.
+pub const SCHEMA_VERSION: u32 = 1;
+/// The longest command that is taken, bytes.
+const MOST_BODY: usize = 64 << 10;
+const OPENAPI: &str = include_str!("admin/openapi.json");
+
+/// What answers need.
+#[derive(Debug)]
+struct Desk {
+    handle: FleetHandle,
+    tokens: Vec<Token>,
+    feed: feed::Feed,
+    shutdown: CancellationToken,
+}
+
+/// Answers on `listener` until `shutdown`. Without tokens everybody who reaches it may do everything.
+pub async fn run(
+    listener: TcpListener,
+    handle: FleetHandle,
+    tokens: Vec<Token>,
+    shutdown: CancellationToken,
+) {
+    let desk = Arc::new(Desk {
+        feed: feed::Feed::start(handle.snapshots.clone(), shutdown.clone()),
+        handle,
+        tokens,
+        shutdown: shutdown.clone(),
+    });
+    let app = router(desk);
+    let serving = axum::serve(listener, app)
+        .with_graceful_shutdown(async move { shutdown.cancelled().await });
+    if let Err(cause) = serving.await {
+        tracing::warn!(%cause, "the admin API stopped serving");
+    }
+}
+
+fn router(desk: Arc<Desk>) -> Router {
+    Router::new()
+        .route("/fleet/v1/openapi.json", get(openapi))
+        .route("/fleet/v1/fleet", get(tables::fleet))
+        .route("/fleet/v1/status", get(tables::status))
+        .route("/fleet/v1/events", get(events::follow))
+        .route("/fleet/v1/commands", post(commands::post))
+        .route("/fleet/v1/requests", get(tables::requests))
+        .route("/fleet/v1/audit", get(tables::audit))
+        .route("/fleet/v1/wakes", get(tables::wakes))
+        .route("/fleet/v1/ledger", get(tables::ledger))
+        .route("/fleet/v1/backends/{backend}/log", get(tables::log))
+        .fallback(unknown)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(DefaultBodyLimit::max(MOST_BODY))
+        .with_state(desk)
+}
+
+async fn openapi() -> Response {
+    ([(header::CONTENT_TYPE, "application/json")], OPENAPI).into_response()
+}
+
+async fn unknown(_: Bytes) -> Response {
+    fault(
+        StatusCode::NOT_FOUND,
+        "not-found",
+        "there is no such path",
+        "GET /fleet/v1/openapi.json lists them",
+    )
+}
+
+async fn wrong_method(_: Bytes) -> Response {
+    fault(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "not-found",
+        "this path does not take that method",
+        "GET /fleet/v1/openapi.json lists them",
+    )
+}
+
+/// An error as JSON: of which kind, what, and what to do.
+fn fault(status: StatusCode, kind: &str, what: &str, hint: &str) -> Response {
+    let told = json!({"error": {"kind": kind, "what": what, "hint": hint}});
+    answer(status, &told)
+}
+
+fn answer(status: StatusCode, told: &Value) -> Response {
+    let kind = [(header::CONTENT_TYPE, "application/json")];
+    (status, kind, told.to_string()).into_response()
+}

@@ -1,0 +1,57 @@
+//! The console on a fleet elsewhere: `fleetctl --connect URL`.
+
+use anyhow::{Context, Result, ensure};
+use tokio_util::sync::CancellationToken;
+
+use crate::remote::{self, Address};
+use crate::tui;
+
+/// Where the fleet is, and who asks.
+#[derive(Debug, clap::Args)]
+pub(super) struct Connect {
+    /// The admin address of a running `fleetctl serve`: http://127.0.0.1:4001
+    #[arg(long, global = true, value_name = "URL", env = "FLEETCTL_CONNECT")]
+    connect: Option<String>,
+    /// The file that holds the token for it; or the token itself in FLEETCTL_TOKEN
+    #[arg(long, global = true, value_name = "FILE")]
+    token_file: Option<std::path::PathBuf>,
+}
+
+impl Connect {
+    /// The address that was named.
+    pub(super) fn address(&self) -> Result<Option<Address>> {
+        let Some(url) = &self.connect else {
+            return Ok(None);
+        };
+        ensure!(
+            url.starts_with("http://") || url.starts_with("https://"),
+            "`{url}` is not an address; write it like http://127.0.0.1:4001"
+        );
+        let token = match &self.token_file {
+            Some(path) => Some(
+                std::fs::read_to_string(path)
+                    .with_context(|| format!("cannot read {}", path.display()))?
+                    .trim()
+                    .to_owned(),
+            ),
+            None => std::env::var("FLEETCTL_TOKEN").ok(),
+        };
+        let token = token.filter(|token| !token.is_empty());
+        Ok(Some(Address {
+            url: url.clone(),
+            token,
+        }))
+    }
+}
+
+/// Runs the console until the operator leaves.
+pub(super) async fn console(address: Address, options: tui::run::Options) -> Result<()> {
+    let shutdown = CancellationToken::new();
+    let url = address.url.clone();
+    let handle = remote::attach(address, shutdown.clone())
+        .await
+        .with_context(|| format!("no fleet at {url}"))?;
+    let ended = tui::run::run(handle, options, shutdown.clone()).await;
+    shutdown.cancel();
+    ended.map_err(Into::into)
+}

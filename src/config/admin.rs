@@ -1,0 +1,52 @@
+//! The door for consoles and programs: the admin API.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use serde::Deserialize;
+
+/// Where `fleetctl serve` is attached to.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Admin {
+    /// Where it listens; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Who may look and act. Without any, everybody who reaches the address may do both, and the address must be loopback.
+    #[serde(rename = "token")]
+    pub tokens: Vec<AdminToken>,
+}
+
+/// One token. Exactly one of `env` and `file` says where it is.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AdminToken {
+    /// Whose; shown in the audit, never the token.
+    pub name: String,
+    /// `view` or `operate`.
+    pub role: AdminRole,
+    /// The environment variable that holds it.
+    #[serde(default)]
+    pub env: Option<String>,
+    /// The file that holds it; white space around it does not count.
+    #[serde(default)]
+    pub file: Option<PathBuf>,
+}
+
+/// See [`AdminToken::role`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AdminRole {
+    /// Looking.
+    View,
+    /// Looking and acting.
+    Operate,
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self {
+            listen: ([127, 0, 0, 1], 4001).into(),
+            tokens: Vec::new(),
+        }
+    }
+}

@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::handle::FleetHandle;
 
 pub use access::{Role, Token};
+pub use tables::status_of;
 
 /// The version of what is told here, in every answer; a number more means that something was taken away or means another thing.
 pub const SCHEMA_VERSION: u32 = 1;

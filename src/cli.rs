@@ -2,10 +2,12 @@
 
 mod assemble;
 mod attach;
+mod exit;
 mod fleet;
 mod run;
 mod serve;
 mod simulate;
+mod verbs;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -19,12 +21,7 @@ use clap::Parser;
 /// synthetic traffic, and time that runs faster than the wall's (the header shows by how much).
 #[derive(Debug, Parser)]
 #[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
-#[command(
-    version,
-    about,
-    max_term_width = 100,
-    args_conflicts_with_subcommands = true
-)]
+#[command(version, about, max_term_width = 100)]
 pub struct Args {
     #[command(subcommand)]
     verb: Option<Verb>,
@@ -91,6 +88,8 @@ impl Shared {
 #[derive(Debug, clap::Subcommand)]
 enum Verb {
     Serve(serve::Serve),
+    #[command(flatten)]
+    Fleet(verbs::Verb),
     Simulate(simulate::Simulate),
 }
 
@@ -99,6 +98,9 @@ pub fn main() -> ExitCode {
     let args = Args::parse();
     let done = match &args.verb {
         Some(Verb::Serve(serve)) => serve::run(serve, &args.shared).map(|()| ExitCode::SUCCESS),
+        Some(Verb::Fleet(verb)) => {
+            verbs::run(verb, &args.shared, &args.connect).map(|()| ExitCode::SUCCESS)
+        }
         Some(Verb::Simulate(simulate)) => simulate::run(simulate),
         None => run::run(args).map(|()| ExitCode::SUCCESS),
     };
@@ -107,7 +109,7 @@ pub fn main() -> ExitCode {
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("fleetctl: {error:#}");
-            ExitCode::FAILURE
+            exit::code(&error)
         }
     }
 }

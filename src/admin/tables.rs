@@ -41,7 +41,7 @@ pub(super) async fn status(_: Viewer, State(desk): State<Arc<Desk>>) -> Response
 }
 
 /// The state of a fleet in a few rows, for people's tables and for programs.
-pub(super) fn status_of(fleet: &Fleet) -> Value {
+pub fn status_of(fleet: &Fleet) -> Value {
     let backends: Vec<Value> = fleet
         .backends
         .iter()

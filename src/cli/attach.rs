@@ -20,9 +20,14 @@ pub(super) struct Connect {
 impl Connect {
     /// The address that was named.
     pub(super) fn address(&self) -> Result<Option<Address>> {
-        let Some(url) = &self.connect else {
-            return Ok(None);
-        };
+        match &self.connect {
+            Some(url) => self.at(url).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    /// This address, with the token that was named.
+    pub(super) fn at(&self, url: &str) -> Result<Address> {
         ensure!(
             url.starts_with("http://") || url.starts_with("https://"),
             "`{url}` is not an address; write it like http://127.0.0.1:4001"
@@ -37,10 +42,10 @@ impl Connect {
             None => std::env::var("FLEETCTL_TOKEN").ok(),
         };
         let token = token.filter(|token| !token.is_empty());
-        Ok(Some(Address {
-            url: url.clone(),
+        Ok(Address {
+            url: url.to_owned(),
             token,
-        }))
+        })
     }
 }
 

@@ -391,7 +391,7 @@ impl Fleet {
         self.backend(id).ok_or_else(|| Refusal {
             kind: RefusalKind::NotFound,
             what: format!("no backend {id}"),
-            hint: "look at the Fleet screen for its name".into(),
+            hint: "the Fleet screen and `fleetctl status` list them".into(),
         })
     }
 
@@ -608,7 +608,7 @@ fn no_model(model: &ModelId) -> Refusal {
     Refusal {
         kind: RefusalKind::NotFound,
         what: format!("no model {model}"),
-        hint: "look at the Fleet screen for its name".into(),
+        hint: "the Fleet screen and `fleetctl status` list them".into(),
     }
 }
 

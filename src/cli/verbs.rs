@@ -1,0 +1,152 @@
+//! What the console does, from the command line: the same pictures, the same commands.
+
+mod act;
+mod look;
+mod table;
+mod wait;
+
+use anyhow::{Context, Result};
+use clap::{Subcommand, ValueEnum};
+use tokio_util::sync::CancellationToken;
+
+use super::Shared;
+use super::attach::Connect;
+use super::exit::Ended;
+use crate::handle::FleetHandle;
+use crate::remote;
+
+/// Where `serve` is attached to unless somebody says otherwise.
+const USUAL: &str = "http://127.0.0.1:4001";
+
+/// How a table is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum Output {
+    /// For people.
+    #[default]
+    Table,
+    /// For programs: one document, with `schema_version`.
+    Json,
+}
+
+#[derive(Debug, clap::Args)]
+pub(super) struct Form {
+    /// table, or json for programs
+    #[arg(long, short, value_enum, default_value_t)]
+    output: Output,
+}
+
+/// The verbs that speak to a running fleet.
+#[derive(Debug, Subcommand)]
+pub(super) enum Verb {
+    /// Shows every backend: state, traffic, cost
+    Status {
+        #[command(flatten)]
+        form: Form,
+    },
+    /// Brings a backend to warm
+    Wake(act::OfBackend),
+    /// Lets what runs finish, then puts it to sleep; a request may wake it again
+    Sleep(act::OfBackend),
+    /// Takes it out of service: lets what runs finish, then sleeps until `undrain`
+    Drain(act::OfBackend),
+    /// Puts it back in service
+    Undrain(act::OfBackend),
+    /// Keeps it warm
+    Pin(act::Pin),
+    /// Lifts a pin
+    Unpin(act::OfBackend),
+    /// Sets the weights of a model's backends
+    Weights(act::Weights),
+    /// Swaps the shares of the hosted and the self-hosted side of a model
+    Flip(act::OfModel),
+    /// Restores what stood before the newest command that can be undone
+    Undo(act::Plain),
+    /// Prints an engine's log
+    Logs {
+        /// Whose
+        backend: String,
+        /// Goes on as it grows
+        #[arg(long, short)]
+        follow: bool,
+    },
+    /// Shows the newest requests
+    Requests {
+        /// The newest so many
+        #[arg(long, short = 'n', default_value_t = 20)]
+        number: usize,
+        /// Goes on as they come
+        #[arg(long, short)]
+        follow: bool,
+        #[command(flatten)]
+        form: Form,
+    },
+    /// Shows who did what
+    Audit {
+        /// The newest so many
+        #[arg(long, short = 'n', default_value_t = 20)]
+        number: usize,
+        #[command(flatten)]
+        form: Form,
+    },
+    /// Shows past wakes by stage
+    Wakes {
+        /// Of this backend only
+        backend: Option<String>,
+        #[command(flatten)]
+        form: Form,
+    },
+    /// Shows what each backend has cost
+    Cost {
+        #[command(flatten)]
+        form: Form,
+    },
+}
+
+/// Carries a verb out.
+pub(super) fn run(verb: &Verb, shared: &Shared, connect: &Connect) -> Result<()> {
+    let address = match connect.address()? {
+        Some(address) => address,
+        None => connect.at(USUAL)?,
+    };
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("no thread to run on")?;
+    let shutdown = CancellationToken::new();
+    let done = runtime.block_on(async {
+        let handle = remote::attach(address, shutdown.clone())
+            .await
+            .map_err(Ended::from)?;
+        carry_out(verb, handle, shared.operator()).await
+    });
+    shutdown.cancel();
+    done
+}
+
+async fn carry_out(verb: &Verb, mut handle: FleetHandle, operator: String) -> Result<()> {
+    let fleet = handle.snapshots.borrow().clone();
+    match verb {
+        Verb::Status { form } => look::status(&fleet, form.output),
+        Verb::Logs { backend, follow } => look::log(&mut handle, backend, *follow).await,
+        Verb::Requests {
+            number,
+            follow,
+            form,
+        } => look::requests(&mut handle, *number, *follow, form.output).await,
+        Verb::Audit { number, form } => look::audit(&fleet, *number, form.output),
+        Verb::Wakes { backend, form } => look::wakes(&fleet, backend.as_deref(), form.output),
+        Verb::Cost { form } => look::cost(&fleet, form.output),
+        Verb::Wake(_)
+        | Verb::Sleep(_)
+        | Verb::Drain(_)
+        | Verb::Undrain(_)
+        | Verb::Pin(_)
+        | Verb::Unpin(_)
+        | Verb::Weights(_)
+        | Verb::Flip(_)
+        | Verb::Undo(_) => {
+            let (command, how) = act::command(verb, &fleet)?;
+            act::order(&mut handle, command, how, operator).await
+        }
+    }
+}

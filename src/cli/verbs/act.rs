@@ -1,0 +1,230 @@
+//! The verbs that act: what they would do is said first where it stops work or costs money.
+
+use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
+use std::time::Duration;
+
+use anyhow::Result;
+use chrono::TimeDelta;
+use serde_json::json;
+use tokio::sync::oneshot;
+
+use super::super::exit::{Ended, Kind};
+use super::{Form, Output, Verb, table, wait};
+use crate::fleet::{Actor, BackendId, Command, Fleet, Preview, preview};
+use crate::handle::{FleetHandle, Order};
+
+/// How a command is carried out.
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct How {
+    /// Only says what it would do
+    #[arg(long)]
+    dry_run: bool,
+    /// Does not ask, whatever it stops or costs
+    #[arg(long, short)]
+    yes: bool,
+    #[command(flatten)]
+    form: Form,
+}
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct OfBackend {
+    /// The backend
+    backend: String,
+    /// Waits until it is done, at most this long [default: 30m]
+    #[arg(long, value_name = "SPAN", num_args = 0..=1, default_missing_value = "30m", require_equals = true, value_parser = humantime::parse_duration)]
+    wait: Option<Duration>,
+    #[command(flatten)]
+    how: How,
+}
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Pin {
+    /// The backend
+    backend: String,
+    /// For how long, like 90m, 4h or 2d; without it, until `unpin`
+    #[arg(long = "for", value_name = "SPAN", value_parser = humantime::parse_duration)]
+    span: Option<Duration>,
+    /// Why: the others will read it
+    #[arg(long, short)]
+    reason: String,
+    #[command(flatten)]
+    how: How,
+}
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Weights {
+    /// The model
+    model: String,
+    /// Backends with their weights, like gpu-box=65 hosted=35; those not named keep theirs
+    #[arg(required = true, value_name = "BACKEND=WEIGHT", value_parser = weight)]
+    weights: Vec<(BackendId, u32)>,
+    #[command(flatten)]
+    how: How,
+}
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct OfModel {
+    /// The model
+    model: String,
+    #[command(flatten)]
+    how: How,
+}
+
+#[derive(Debug, clap::Args)]
+pub(in crate::cli) struct Plain {
+    #[command(flatten)]
+    how: How,
+}
+
+fn weight(text: &str) -> Result<(BackendId, u32), String> {
+    let said = || format!("`{text}` is no weight; write it like gpu-box=65");
+    let (backend, weight) = text.split_once('=').ok_or_else(said)?;
+    Ok((backend.into(), weight.parse().map_err(|_| said())?))
+}
+
+/// The command that a verb stands for, how it is to be carried out, and how long its end is waited for.
+pub(super) fn command<'v>(
+    verb: &'v Verb,
+    fleet: &Fleet,
+) -> Result<(Command, (&'v How, Option<Duration>))> {
+    let of = |it: &'v OfBackend, make: fn(BackendId) -> Command| {
+        (make(it.backend.as_str().into()), (&it.how, it.wait))
+    };
+    Ok(match verb {
+        Verb::Wake(it) => of(it, |backend| Command::Wake { backend }),
+        Verb::Sleep(it) => of(it, |backend| Command::Sleep { backend }),
+        Verb::Drain(it) => of(it, |backend| Command::Drain { backend }),
+        Verb::Undrain(it) => of(it, |backend| Command::Undrain { backend }),
+        Verb::Unpin(it) => of(it, |backend| Command::Unpin { backend }),
+        Verb::Pin(pin) => {
+            let until = match pin.span {
+                Some(span) => Some(fleet.now + TimeDelta::from_std(span)?),
+                None => None,
+            };
+            let command = Command::Pin {
+                backend: pin.backend.as_str().into(),
+                until,
+                reason: pin.reason.clone(),
+            };
+            (command, (&pin.how, None))
+        }
+        Verb::Weights(it) => {
+            let command = Command::Weights {
+                model: it.model.as_str().into(),
+                weights: it.weights.clone(),
+            };
+            (command, (&it.how, None))
+        }
+        Verb::Flip(it) => {
+            let model = it.model.as_str().into();
+            (Command::Flip { model }, (&it.how, None))
+        }
+        Verb::Undo(it) => (Command::Undo, (&it.how, None)),
+        Verb::Status { .. }
+        | Verb::Logs { .. }
+        | Verb::Requests { .. }
+        | Verb::Audit { .. }
+        | Verb::Wakes { .. }
+        | Verb::Cost { .. } => anyhow::bail!("this verb only looks"),
+    })
+}
+
+/// Says what it will do, asks where that is due, does it, and waits where that is wanted.
+pub(super) async fn order(
+    handle: &mut FleetHandle,
+    command: Command,
+    (how, patience): (&How, Option<Duration>),
+    operator: String,
+) -> Result<()> {
+    let fleet = handle.snapshots.borrow().clone();
+    if let Some(refusal) = fleet.refusal(&command) {
+        return Err(Ended::from(refusal).into());
+    }
+    let seen = preview(&fleet, &command);
+    if how.dry_run {
+        return match how.form.output {
+            Output::Json => table::document(json!({"preview": seen})),
+            Output::Table => table::say(told(&seen).trim_end()),
+        };
+    }
+    if seen.confirm && !how.yes {
+        confirm(&seen)?;
+    }
+    let (reply, answer) = oneshot::channel();
+    let order = Order {
+        expects: Some(fleet.version(&command)),
+        command: command.clone(),
+        by: Actor::Operator(operator),
+        reply: Some(reply),
+    };
+    let gone = || {
+        Ended::new(
+            Kind::Failed,
+            "the fleet did not answer",
+            "`fleetctl audit` shows what was done",
+        )
+    };
+    handle.orders.send(order).await.map_err(|_| gone())?;
+    let receipt = answer.await.map_err(|_| gone())?.map_err(Ended::from)?;
+    match how.form.output {
+        Output::Json => {
+            table::document(json!({"said": receipt.said, "undoable": receipt.undoable}))?
+        }
+        Output::Table => {
+            let undo = if receipt.undoable {
+                " (`fleetctl undo` takes it back)"
+            } else {
+                ""
+            };
+            table::say(&format!(
+                "{}: {}{undo}",
+                fleet.target_of(&command),
+                receipt.said
+            ))?;
+        }
+    }
+    match patience {
+        Some(patience) => wait::until_done(handle, &command, patience).await,
+        None => Ok(()),
+    }
+}
+
+/// Asks the person at the terminal.
+fn confirm(seen: &Preview) -> Result<()> {
+    let mut out = io::stderr();
+    write!(out, "{}", told(seen))?;
+    if !io::stdin().is_terminal() {
+        return Err(Ended::new(
+            Kind::Refused,
+            "it stops work or costs money, and nobody is here to be asked",
+            "add --yes",
+        )
+        .into());
+    }
+    write!(out, "go on? [y/N] ")?;
+    out.flush()?;
+    let mut said = String::new();
+    io::stdin().lock().read_line(&mut said)?;
+    if matches!(said.trim(), "y" | "Y" | "yes") {
+        return Ok(());
+    }
+    Err(Ended::new(Kind::Refused, "nothing was done", "").into())
+}
+
+/// A preview as plain text.
+fn told(seen: &Preview) -> String {
+    let mut lines = vec![format!("{} {}", seen.verb, seen.target)];
+    lines.extend(seen.what.iter().cloned());
+    lines.extend(seen.warnings.iter().map(|warning| format!("! {warning}")));
+    for (backend, was, is) in &seen.shares {
+        lines.push(format!(
+            "{backend}: {:.0} % -> {:.0} %",
+            was * 100.0,
+            is * 100.0
+        ));
+    }
+    if let Some((was, is)) = seen.burn {
+        lines.push(format!("cost: ${was}/h -> ${is}/h"));
+    }
+    lines.join("\n  ") + "\n"
+}

@@ -1,0 +1,339 @@
+//! The verbs that look.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::json;
+
+use super::super::exit::{Ended, Kind};
+use super::{Output, table};
+use crate::admin::status_of;
+use crate::fleet::{Backend, BackendId, Fleet, RequestRecord, Usd};
+use crate::handle::FleetHandle;
+
+/// A missing figure.
+const NONE: &str = "–";
+
+pub(super) fn status(fleet: &Fleet, output: Output) -> Result<()> {
+    if output == Output::Json {
+        return table::document(status_of(fleet));
+    }
+    let rows: Vec<Vec<String>> = fleet.backends.iter().map(|b| row(fleet, b)).collect();
+    let heads = [
+        "MODEL",
+        "BACKEND",
+        "STATE",
+        ">SINCE",
+        ">WEIGHT",
+        ">NOW",
+        ">REQ/S",
+        ">IN FLIGHT",
+        ">HELD",
+        ">TTFT",
+        ">TOK/S",
+        ">$/H",
+        "PIN",
+    ];
+    table::print(&heads, &rows)?;
+    let burn = match fleet.burn() {
+        Some(burn) => format!("${burn}/h"),
+        None => format!("at least ${}/h", fleet.burn_known().0),
+    };
+    table::say(&format!(
+        "\n{}: {burn}, ${} since {}",
+        fleet.name,
+        fleet.spent(),
+        fleet.started.format("%a %H:%M")
+    ))?;
+    for finding in &fleet.findings {
+        let of = finding
+            .backend
+            .as_ref()
+            .map_or(String::new(), |id| format!("{id}: "));
+        table::say(&format!("! {of}{}", finding.what))?;
+    }
+    Ok(())
+}
+
+fn row(fleet: &Fleet, b: &Backend) -> Vec<String> {
+    let drained = if b.drained.is_some() {
+        " (out of service)"
+    } else {
+        ""
+    };
+    let figure =
+        |n: Option<f64>, digits: usize| n.map_or(NONE.to_owned(), |n| format!("{n:.digits$}"));
+    vec![
+        b.model.to_string(),
+        b.id.to_string(),
+        format!("{}{drained}", b.state.word()),
+        ago(fleet.now - b.state.since()),
+        b.weight.to_string(),
+        b.live
+            .share
+            .map_or(NONE.to_owned(), |share| format!("{:.0} %", share * 100.0)),
+        figure(b.live.requests_per_s, 1),
+        b.live.in_flight.to_string(),
+        b.live.held.to_string(),
+        b.live
+            .ttft_p50
+            .map_or(NONE.to_owned(), |s| format!("{:.0} ms", s * 1000.0)),
+        figure(b.live.tokens_per_s, 0),
+        b.burn(fleet.now)
+            .map_or("?".to_owned(), |burn| burn.to_string()),
+        b.pin.as_ref().map_or(String::new(), |pin| match pin.until {
+            Some(until) => format!(
+                "{} ({}, until {})",
+                pin.reason,
+                pin.by,
+                until.format("%a %H:%M")
+            ),
+            None => format!("{} ({})", pin.reason, pin.by),
+        }),
+    ]
+}
+
+/// Prints an engine's log, and goes on as it grows.
+pub(super) async fn log(handle: &mut FleetHandle, backend: &str, follow: bool) -> Result<()> {
+    let id = BackendId::from(backend);
+    let mut last = None;
+    loop {
+        let fleet = handle.snapshots.borrow_and_update().clone();
+        let lines = &find(&fleet, &id)?.log;
+        let new = lines
+            .iter()
+            .rev()
+            .take_while(|line| last.as_ref().is_none_or(|last| !Arc::ptr_eq(last, line)))
+            .count();
+        for line in lines.iter().skip(lines.len() - new) {
+            table::say(&line.text)?;
+        }
+        last = lines.back().cloned().or(last);
+        if !follow || handle.snapshots.changed().await.is_err() {
+            return Ok(());
+        }
+    }
+}
+
+/// Prints the newest requests, and goes on as they come.
+pub(super) async fn requests(
+    handle: &mut FleetHandle,
+    number: usize,
+    follow: bool,
+    output: Output,
+) -> Result<()> {
+    let fleet = handle.snapshots.borrow_and_update().clone();
+    let newest: Vec<_> = newest(&fleet.requests, number).collect();
+    if output == Output::Json && !follow {
+        return table::document(json!({"requests": newest}));
+    }
+    let mut last = fleet.requests.back().cloned();
+    let heads = [
+        "TIME    ", "MODEL", "BACKEND", "ROUTE", "STATUS", ">TTFT", ">TOOK", ">IN", ">OUT", ">$",
+    ];
+    if output == Output::Table {
+        let rows: Vec<_> = newest.iter().map(|record| request(record)).collect();
+        table::print(&heads, &rows)?;
+    }
+    while follow && handle.snapshots.changed().await.is_ok() {
+        let fleet = handle.snapshots.borrow_and_update().clone();
+        let known =
+            |it: &Arc<RequestRecord>| last.as_ref().is_some_and(|last| Arc::ptr_eq(last, it));
+        let new = fleet
+            .requests
+            .iter()
+            .rev()
+            .take_while(|it| !known(it))
+            .count();
+        for record in fleet.requests.iter().skip(fleet.requests.len() - new) {
+            match output {
+                Output::Json => table::say(&serde_json::to_string(record)?)?,
+                Output::Table => table::say(&request(record).join("  "))?,
+            }
+        }
+        last = fleet.requests.back().cloned().or(last);
+    }
+    Ok(())
+}
+
+fn request(record: &RequestRecord) -> Vec<String> {
+    let millis = |span: Option<TimeDelta>| {
+        span.map_or(NONE.to_owned(), |span| {
+            format!("{} ms", span.num_milliseconds())
+        })
+    };
+    let tokens = |of: fn(&crate::fleet::request::Usage) -> u64| {
+        record
+            .usage
+            .as_ref()
+            .map_or(NONE.to_owned(), |usage| of(usage).to_string())
+    };
+    vec![
+        clock(record.at),
+        record.model.to_string(),
+        record
+            .backend
+            .as_ref()
+            .map_or(NONE.to_owned(), ToString::to_string),
+        record.route.word().to_owned(),
+        record.status.to_string(),
+        millis(record.ttft),
+        millis(Some(record.took)),
+        tokens(|usage| usage.input),
+        tokens(|usage| usage.output),
+        record
+            .cost
+            .map_or("?".to_owned(), |cost| format!("{cost:.6}")),
+    ]
+}
+
+pub(super) fn audit(fleet: &Fleet, number: usize, output: Output) -> Result<()> {
+    let newest: Vec<_> = newest(&fleet.audit, number).collect();
+    if output == Output::Json {
+        return table::document(json!({"audit": newest}));
+    }
+    let rows: Vec<Vec<String>> = newest
+        .into_iter()
+        .map(|entry| {
+            vec![
+                clock(entry.at),
+                entry.by.name().to_owned(),
+                entry.verb.clone(),
+                entry.target.clone(),
+                entry.result.clone(),
+            ]
+        })
+        .collect();
+    table::print(&["TIME", "WHO", "WHAT", "TO", "RESULT"], &rows)
+}
+
+pub(super) fn wakes(fleet: &Fleet, of: Option<&str>, output: Output) -> Result<()> {
+    let backends: Vec<&Arc<Backend>> = match of {
+        Some(name) => vec![find(fleet, &BackendId::from(name))?],
+        None => fleet.backends.iter().collect(),
+    };
+    if output == Output::Json {
+        let told: Vec<_> = backends
+            .iter()
+            .map(|b| json!({"backend": b.id, "model": b.model, "wakes": b.wakes}))
+            .collect();
+        return table::document(json!({"backends": told}));
+    }
+    let mut rows = Vec::new();
+    for b in backends {
+        for wake in &b.wakes {
+            let stages: Vec<String> = wake
+                .stages
+                .iter()
+                .map(|(stage, took)| format!("{} {}", stage.word(), ago(*took)))
+                .collect();
+            rows.push(vec![
+                clock(wake.since),
+                b.full_name(),
+                wake.by.clone(),
+                ago(wake.took()),
+                wake.failure.clone().unwrap_or_else(|| "warm".to_owned()),
+                stages.join(", "),
+            ]);
+        }
+    }
+    rows.sort();
+    table::print(&["TIME", "BACKEND", "BY", ">TOOK", "END", "STAGES"], &rows)
+}
+
+pub(super) fn cost(fleet: &Fleet, output: Output) -> Result<()> {
+    let per_million = |b: &Backend| b.ledger.per_million_output();
+    if output == Output::Json {
+        let told: Vec<_> = fleet
+            .backends
+            .iter()
+            .map(|b| {
+                json!({
+                    "backend": b.id,
+                    "model": b.model,
+                    "requests": b.ledger.requests,
+                    "unmetered": b.ledger.unmetered,
+                    "tokens_in": b.ledger.tokens_in,
+                    "tokens_cached": b.ledger.tokens_cached,
+                    "tokens_out": b.ledger.tokens_out,
+                    "awake_ms": b.ledger.awake_ms,
+                    "busy_ms": b.ledger.busy_ms,
+                    "dollars": b.ledger.total(),
+                    "dollars_idle": b.ledger.idle.total(),
+                    "dollars_tokens": b.ledger.tokens,
+                    "dollars_per_million_output": per_million(b),
+                })
+            })
+            .collect();
+        return table::document(json!({
+            "since": fleet.started, "now": fleet.now, "dollars": fleet.spent(), "dollars_per_hour": fleet.burn(), "backends": told,
+        }));
+    }
+    let money = |amount: Usd| format!("{amount:.4}");
+    let rows: Vec<Vec<String>> = fleet
+        .backends
+        .iter()
+        .map(|b| {
+            vec![
+                b.full_name(),
+                b.ledger.requests.to_string(),
+                b.ledger.tokens_in.to_string(),
+                b.ledger.tokens_out.to_string(),
+                format!("{:.2}", b.ledger.awake_ms as f64 / 3.6e6),
+                money(b.ledger.total()),
+                money(b.ledger.idle.total()),
+                per_million(b).map_or(NONE.to_owned(), money),
+            ]
+        })
+        .collect();
+    let heads = [
+        "BACKEND",
+        ">REQUESTS",
+        ">TOKENS IN",
+        ">OUT",
+        ">HOURS",
+        ">$",
+        ">$ IDLE",
+        ">$/M OUT",
+    ];
+    table::print(&heads, &rows)?;
+    table::say(&format!(
+        "\n${} since {}",
+        fleet.spent(),
+        fleet.started.format("%a %H:%M")
+    ))
+}
+
+fn newest<T>(of: &std::collections::VecDeque<T>, number: usize) -> impl Iterator<Item = &T> {
+    of.iter().skip(of.len().saturating_sub(number))
+}
+
+fn find<'f>(fleet: &'f Fleet, id: &BackendId) -> Result<&'f Arc<Backend>> {
+    fleet.backend(id).ok_or_else(|| {
+        let known: Vec<&str> = fleet.backends.iter().map(|b| b.id.as_str()).collect();
+        Ended::new(
+            Kind::NotFound,
+            format!("no backend {id}"),
+            format!("this fleet has {}", known.join(", ")),
+        )
+        .into()
+    })
+}
+
+fn clock(at: DateTime<Utc>) -> String {
+    at.with_timezone(&chrono::Local)
+        .format("%H:%M:%S")
+        .to_string()
+}
+
+/// `45s`, `2m05s`, `3h02m`, `4d`.
+pub(super) fn ago(span: TimeDelta) -> String {
+    let s = span.num_seconds().max(0);
+    match s {
+        0..60 => format!("{s}s"),
+        60..3600 => format!("{}m{:02}s", s / 60, s % 60),
+        3600..86400 => format!("{}h{:02}m", s / 3600, s % 3600 / 60),
+        _ => format!("{}d", s / 86400),
+    }
+}

@@ -1,0 +1,151 @@
+//! Waits for the end of what a command began: with stages and a bar on a terminal, in plain lines elsewhere.
+
+use std::io::{self, IsTerminal as _, Write as _};
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::super::exit::{Ended, Kind};
+use super::look::ago;
+use super::table;
+use crate::fleet::{Backend, Command, Fleet, State};
+use crate::handle::FleetHandle;
+
+/// Columns of the bar.
+const BAR: usize = 24;
+
+/// Where a command leads.
+enum End {
+    Warm,
+    Down,
+}
+
+/// Waits until the command's end.
+pub(super) async fn until_done(
+    handle: &mut FleetHandle,
+    command: &Command,
+    patience: Duration,
+) -> Result<()> {
+    let (id, end) = match command {
+        Command::Wake { backend } | Command::Undrain { backend } => (backend, End::Warm),
+        Command::Sleep { backend } | Command::Drain { backend } => (backend, End::Down),
+        Command::Pin { .. }
+        | Command::Unpin { .. }
+        | Command::Weights { .. }
+        | Command::Flip { .. }
+        | Command::Undo => return Ok(()),
+    };
+    let mut line = Progress::default();
+    let watched = async {
+        loop {
+            let fleet = handle.snapshots.borrow_and_update().clone();
+            let Some(b) = fleet.backend(id) else {
+                return Err(Ended::new(Kind::NotFound, format!("{id} is gone"), "").into());
+            };
+            match (&b.state, &end) {
+                (State::Warm { .. } | State::Ready { .. }, End::Warm) => return Ok(()),
+                (State::Asleep { .. }, End::Down) => return Ok(()),
+                // Out of service is all that can be done to what nothing here can stop.
+                (State::Warm { .. } | State::Ready { .. }, End::Down) if b.drained.is_some() => {
+                    return Ok(());
+                }
+                (State::Failed(failure), _) => {
+                    let hint = format!("`fleetctl logs {id}` shows its log");
+                    return Err(Ended::new(
+                        Kind::Failed,
+                        format!("{id}: {}", failure.reason),
+                        hint,
+                    )
+                    .into());
+                }
+                _ => line.show(&told(&fleet, b))?,
+            }
+            if handle.snapshots.changed().await.is_err() {
+                return Err(Ended::new(Kind::Failed, "the fleet is gone", "").into());
+            }
+        }
+    };
+    let done: Result<()> = match tokio::time::timeout(patience, watched).await {
+        Ok(done) => done,
+        Err(_) => Err(Ended::new(
+            Kind::TimedOut,
+            format!(
+                "{id} is not there after {}",
+                humantime::format_duration(patience)
+            ),
+            "it goes on by itself; `fleetctl status` shows how far it is",
+        )
+        .into()),
+    };
+    line.end();
+    done?;
+    let state = handle
+        .snapshots
+        .borrow()
+        .backend(id)
+        .map_or("gone", |b| b.state.word());
+    table::say(&format!("{id}: {state}"))
+}
+
+/// What it does now: the stage, and what changes while it lasts.
+fn told(fleet: &Fleet, b: &Backend) -> (String, String) {
+    match &b.state {
+        State::Waking(wake) => {
+            let stage = wake.current();
+            let word = stage.map_or("queued", |it| it.stage.word());
+            let percent = stage
+                .and_then(|it| it.percent)
+                .map_or(String::new(), |percent| format!(" {percent:.0} %"));
+            let elapsed = fleet.now - wake.since;
+            let left = b.estimate(fleet.now).map(|estimate| estimate.left_median);
+            let rest = left.map_or(String::new(), |left| format!(", about {} left", ago(left)));
+            let whole = elapsed.num_milliseconds() + left.map_or(0, |left| left.num_milliseconds());
+            let done = left.map_or(0.0, |_| {
+                elapsed.num_milliseconds() as f64 / whole.max(1) as f64
+            });
+            let full = ((done * BAR as f64) as usize).min(BAR);
+            let bar = format!("[{}{}]", "#".repeat(full), ".".repeat(BAR - full));
+            (
+                format!("{}: {word}", b.id),
+                format!("{percent} {bar} {}{rest}", ago(elapsed)),
+            )
+        }
+        State::Draining(_) => {
+            let running = b.live.in_flight.max(b.live.running.unwrap_or(0));
+            (
+                format!("{}: draining", b.id),
+                format!(", {running} running"),
+            )
+        }
+        other => (format!("{}: {}", b.id, other.word()), String::new()),
+    }
+}
+
+/// One line that is written over on a terminal; elsewhere a line for each thing that is new.
+#[derive(Default)]
+struct Progress {
+    shown: String,
+    open: bool,
+}
+
+impl Progress {
+    fn show(&mut self, (what, more): &(String, String)) -> Result<()> {
+        let mut out = io::stderr();
+        if out.is_terminal() {
+            write!(out, "\r\x1b[K{what}{more}")?;
+            out.flush()?;
+            self.open = true;
+        } else if self.shown != *what {
+            writeln!(out, "{what}")?;
+            self.shown.clone_from(what);
+        }
+        Ok(())
+    }
+
+    fn end(&mut self) {
+        if std::mem::take(&mut self.open) {
+            // The terminal may be gone; the verb's end says all the same.
+            let _ = write!(io::stderr(), "\r\x1b[K");
+        }
+    }
+}

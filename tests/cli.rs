@@ -1,0 +1,260 @@
+//! Every verb of the command line against a running `fleetctl serve`: what it says, and the status that scripts go by.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a program that cannot be tried has failed"
+)]
+#![cfg(target_os = "linux")]
+
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use serde_json::Value;
+
+/// A `fleetctl serve` with one engine of this machine and a hosted API.
+struct Serve {
+    child: Child,
+    admin: String,
+    folder: tempfile::TempDir,
+}
+
+impl Serve {
+    fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let program = env!("CARGO_BIN_EXE_fleetctl");
+        let engine = |port: &str, more: &str| {
+            format!(
+                "command = [\"{program}\", \"simulate\", \"--port\", \"{port}\", \"--model\", \"phi-4\", \"--start\", \"100ms\"{more}]\n"
+            )
+        };
+        let config = format!(
+            "listen = \"127.0.0.1:0\"\n[[admin.token]]\nname = \"ops\"\nrole = \"operate\"\nenv = \"OPS\"\n\
+             [[admin.token]]\nname = \"screen\"\nrole = \"view\"\nenv = \"SCREEN\"\n\
+             [[model]]\nname = \"phi-4\"\n[[model.backend]]\nname = \"gpu0\"\nrate = \"2.00\"\nweight = 65\n{}\
+             [[model.backend]]\nname = \"api\"\nurl = \"http://127.0.0.1:9\"\nhosted = true\nweight = 35\nprice = {{ input = \"0.15\", output = \"0.60\" }}\n\
+             [[model]]\nname = \"broken\"\n[[model.backend]]\nname = \"gpu1\"\nrate = \"2.00\"\n{}\
+             [[model]]\nname = \"slow\"\n[[model.backend]]\nname = \"gpu2\"\nrate = \"2.00\"\n{}",
+            engine("{port}", ""),
+            engine("{port}", ", \"--fail\", \"memory-taken\""),
+            engine("{port}", "").replace("100ms", "10m"),
+        );
+        std::fs::write(folder.path().join("fleet.toml"), config).unwrap();
+        let mut child = Command::new(program)
+            .args(["serve", "--admin", "127.0.0.1:0", "--config"])
+            .arg(folder.path().join("fleet.toml"))
+            .arg("--state")
+            .arg(folder.path().join("state"))
+            .env("OPS", "operate-token")
+            .env("SCREEN", "view-token")
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let said = BufReader::new(child.stdout.take().unwrap());
+        let admin = said
+            .lines()
+            .find_map(|line| line.unwrap().strip_prefix("admin on ").map(str::to_owned))
+            .unwrap();
+        Self {
+            child,
+            admin,
+            folder,
+        }
+    }
+
+    /// Runs a verb; its status, what it says, and what it says is wrong.
+    fn run(&self, token: &str, line: &str) -> (i32, String, String) {
+        let out = Command::new(env!("CARGO_BIN_EXE_fleetctl"))
+            .args(["--connect", &self.admin, "--operator", "ann"])
+            .args(line.split(' ').map(|word| word.replace('_', " ")))
+            .env("FLEETCTL_TOKEN", token)
+            .stdin(Stdio::null())
+            .output()
+            .unwrap();
+        (
+            out.status.code().unwrap(),
+            String::from_utf8(out.stdout).unwrap(),
+            String::from_utf8(out.stderr).unwrap(),
+        )
+    }
+}
+
+impl Drop for Serve {
+    fn drop(&mut self) {
+        // In peace, so that it takes its engines along.
+        let id = i32::try_from(self.child.id()).unwrap();
+        let pid = nix::unistd::Pid::from_raw(id);
+        let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
+        let _ = self.child.wait();
+        assert!(Path::new(self.folder.path()).exists());
+    }
+}
+
+/// The line, its status, and parts of what it says (standard output and error together), one after the other. `_` is a space within a word.
+const STORY: &[(&str, i32, &[&str])] = &[
+    ("status", 0, &["gpu0", "asleep", "api", "ready", "since"]),
+    (
+        "wake nobody",
+        3,
+        &["no backend nobody", "hint: ", "fleetctl status"],
+    ),
+    ("wake api --yes", 4, &["hosted and cannot be woken"]),
+    (
+        "wake gpu0 --dry-run",
+        0,
+        &["Wake phi-4/gpu0", "It wakes", "$0.00/h -> $2.00/h"],
+    ),
+    (
+        "wake gpu0",
+        4,
+        &[
+            "$0.00/h -> $2.00/h",
+            "nobody is here to be asked",
+            "hint: add --yes",
+        ],
+    ),
+    (
+        "wake gpu0 --yes --wait=1m",
+        0,
+        &["waking", "gpu0: warm", "load"],
+    ),
+    ("wake gpu0 --yes", 4, &["gpu0 is warm already"]),
+    (
+        "wake gpu1 --yes --wait=1m",
+        1,
+        &[
+            "gpu1: the GPU's memory is already taken",
+            "fleetctl logs gpu1",
+        ],
+    ),
+    (
+        "wake gpu2 --yes --wait=100ms",
+        5,
+        &["gpu2 is not there after 100ms", "it goes on by itself"],
+    ),
+    ("sleep gpu2 --yes --wait=1m", 0, &["gpu2: asleep"]),
+    ("sleep gpu2 --yes", 4, &["asleep already"]),
+    ("sleep nobody", 3, &["no backend nobody"]),
+    (
+        "pin gpu0 --for 2h --reason the_demo --yes",
+        0,
+        &["pinned until", "the demo"],
+    ),
+    ("pin gpu0", 2, &["--reason"]),
+    ("pin gpu0 --for soon --reason x", 2, &["soon"]),
+    (
+        "pin api --reason x --yes",
+        4,
+        &["hosted and cannot be pinned"],
+    ),
+    ("pin nobody --reason x", 3, &["no backend nobody"]),
+    ("status", 0, &["the demo (ann (ops), until"]),
+    ("unpin gpu0 --yes", 0, &["pin lifted"]),
+    ("unpin gpu0", 4, &["is not pinned"]),
+    ("unpin nobody", 3, &["no backend nobody"]),
+    (
+        "weights phi-4 gpu0=50 api=50 --yes",
+        0,
+        &["gpu0 50, api 50", "fleetctl undo"],
+    ),
+    (
+        "weights phi-4 gpu0",
+        2,
+        &["`gpu0` is no weight; write it like gpu-box=65"],
+    ),
+    (
+        "weights phi-4 gpu0=0 api=0",
+        4,
+        &["every weight of phi-4 would be zero"],
+    ),
+    (
+        "weights phi-4 other=1",
+        4,
+        &["other does not answer for phi-4"],
+    ),
+    ("weights nothing a=1", 3, &["no model nothing"]),
+    ("undo --yes", 0, &["undid weights of phi-4"]),
+    ("flip phi-4 --yes", 0, &["gpu0 35, api 65"]),
+    ("flip broken", 4, &["broken has only one side"]),
+    ("flip nothing", 3, &["no model nothing"]),
+    ("drain gpu0", 4, &["Drain phi-4/gpu0", "hint: add --yes"]),
+    (
+        "drain gpu0 --yes --wait=1m",
+        0,
+        &["out of service", "gpu0: asleep"],
+    ),
+    ("drain gpu0 --yes", 4, &["out of service already"]),
+    ("drain nobody", 3, &["no backend nobody"]),
+    ("wake gpu0 --yes", 4, &["gpu0 is out of service"]),
+    (
+        "undrain gpu0 --yes --wait=1m",
+        0,
+        &["back in service", "gpu0: warm"],
+    ),
+    ("undrain gpu0", 4, &["gpu0 is not drained"]),
+    ("undrain nobody", 3, &["no backend nobody"]),
+    ("logs gpu0", 0, &["Application startup complete."]),
+    (
+        "logs nobody",
+        3,
+        &["no backend nobody", "this fleet has gpu0, api, gpu1, gpu2"],
+    ),
+    ("requests", 0, &["TIME", "MODEL"]),
+    ("requests -n many", 2, &["many"]),
+    ("audit -n 3", 0, &["ann (ops)", "undrain", "warm after"]),
+    ("wakes gpu0", 0, &["phi-4/gpu0", "warm", "load"]),
+    ("wakes", 0, &["broken/gpu1", "the GPU's memory"]),
+    ("wakes nobody", 3, &["no backend nobody"]),
+    ("cost", 0, &["phi-4/gpu0", "since"]),
+    ("status --output xml", 2, &["xml"]),
+    ("dance", 2, &["dance"]),
+];
+
+#[test]
+fn every_verb_says_what_it_did_and_ends_as_it_should() {
+    let serve = Serve::start();
+    for (line, status, told) in STORY {
+        let (code, out, wrong) = serve.run("operate-token", line);
+        let said = format!("{out}{wrong}");
+        assert_eq!(code, *status, "{line}:\n{said}");
+        for part in *told {
+            assert!(said.contains(part), "{line}: `{part}` is not in:\n{said}");
+        }
+        // What is wrong goes where it does not spoil what programs read.
+        assert!(
+            *status == 0 || out.lines().all(|l| !l.contains("hint:")),
+            "{line}:\n{out}"
+        );
+    }
+    for verb in ["status", "requests", "audit", "wakes", "cost"] {
+        let (code, out, _) = serve.run("operate-token", &format!("{verb} -o json"));
+        let told: Value = serde_json::from_str(&out).unwrap();
+        assert_eq!((code, &told["schema_version"]), (0, &1.into()), "{verb}");
+    }
+    let (code, _, wrong) = serve.run("view-token", "undo --yes");
+    assert_eq!(
+        (code, wrong.contains("may look and not act")),
+        (4, true),
+        "{wrong}"
+    );
+    let (code, _, wrong) = serve.run("no-token", "status");
+    assert_eq!(
+        (code, wrong.contains("none of this fleet's")),
+        (4, true),
+        "{wrong}"
+    );
+}
+
+#[test]
+fn where_there_is_no_fleet_it_says_so() {
+    let out = Command::new(env!("CARGO_BIN_EXE_fleetctl"))
+        .args(["--connect", "http://127.0.0.1:9", "status"])
+        .output()
+        .unwrap();
+    let wrong = String::from_utf8(out.stderr).unwrap();
+    assert_eq!(out.status.code(), Some(1));
+    assert!(
+        wrong.contains("no fleet there") && wrong.contains("hint: start one with `fleetctl serve`"),
+        "{wrong}"
+    );
+}

@@ -57,7 +57,7 @@ pub(in crate::cli) struct Weights {
     model: String,
     /// Backends with their weights, like gpu-box=65 hosted=35; those not named keep theirs
     #[arg(required = true, value_name = "BACKEND=WEIGHT", value_parser = weight)]
-    weights: Vec<(BackendId, u32)>,
+    new: Vec<(BackendId, u32)>,
     #[command(flatten)]
     how: How,
 }
@@ -111,7 +111,7 @@ pub(super) fn command<'v>(
         Verb::Weights(it) => {
             let command = Command::Weights {
                 model: it.model.as_str().into(),
-                weights: it.weights.clone(),
+                weights: it.new.clone(),
             };
             (command, (&it.how, None))
         }
@@ -168,7 +168,7 @@ pub(super) async fn order(
     let receipt = answer.await.map_err(|_| gone())?.map_err(Ended::from)?;
     match how.form.output {
         Output::Json => {
-            table::document(json!({"said": receipt.said, "undoable": receipt.undoable}))?
+            table::document(json!({"said": receipt.said, "undoable": receipt.undoable}))?;
         }
         Output::Table => {
             let undo = if receipt.undoable {

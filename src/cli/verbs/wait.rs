@@ -43,8 +43,8 @@ pub(super) async fn until_done(
                 return Err(Ended::new(Kind::NotFound, format!("{id} is gone"), "").into());
             };
             match (&b.state, &end) {
-                (State::Warm { .. } | State::Ready { .. }, End::Warm) => return Ok(()),
-                (State::Asleep { .. }, End::Down) => return Ok(()),
+                (State::Warm { .. } | State::Ready { .. }, End::Warm)
+                | (State::Asleep { .. }, End::Down) => return Ok(()),
                 // Out of service is all that can be done to what nothing here can stop.
                 (State::Warm { .. } | State::Ready { .. }, End::Down) if b.drained.is_some() => {
                     return Ok(());

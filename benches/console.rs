@@ -182,6 +182,7 @@ fn fleet(now: DateTime<Utc>) -> Fleet {
         findings: Vec::new(),
         history: Arc::default(),
         undo: VecDeque::new(),
+        not_recorded: None,
         dropped: 0,
     }
 }
@@ -209,7 +210,7 @@ async fn timed() -> Vec<Duration> {
         HashMap::new(),
         fleetctl::web::client().expect("an HTTP client"),
     );
-    let hub = fleetctl::hub::start(fleet(clock.now()), actuator, clock, shutdown.clone());
+    let hub = fleetctl::hub::start(fleet(clock.now()), actuator, None, clock, shutdown.clone());
     let observations = hub.observations.clone();
     tokio::spawn(async move {
         // Ten backends every 10 ms: each one once a second.

@@ -24,6 +24,7 @@ mod observe;
 pub mod order;
 pub mod preview;
 pub mod request;
+pub mod restore;
 pub mod rule;
 mod tick;
 mod version;
@@ -88,6 +89,9 @@ pub struct Fleet {
     pub history: Arc<history::History>,
     /// What `undo` would restore, newest last.
     pub undo: VecDeque<Arc<message::Undoable>>,
+    /// Why what happens is not kept on disk now; `None` while it is, or nobody wants it to be.
+    #[serde(default)]
+    pub not_recorded: Option<String>,
     /// Readings that were dropped because a queue was full.
     pub dropped: u64,
 }

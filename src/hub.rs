@@ -12,6 +12,7 @@ use crate::actuator::Actuator;
 use crate::clock::Clock;
 use crate::fleet::{Action, Fleet, Observation};
 use crate::handle::{FleetHandle, Order, Reach};
+use crate::store::Journal;
 
 /// Readings of a thousand backends in one second fit; a source that finds it full drops its reading and counts it.
 const OBSERVATIONS: usize = 4096;
@@ -34,7 +35,15 @@ pub struct Hub {
 }
 
 /// Starts the owner of `fleet`. It stops when `shutdown` is cancelled.
-pub fn start(fleet: Fleet, actuator: Actuator, clock: Clock, shutdown: CancellationToken) -> Hub {
+///
+/// With a `journal` what happens outlives this process: an order is answered once its effect is on the disk.
+pub fn start(
+    fleet: Fleet,
+    actuator: Actuator,
+    journal: Option<Journal>,
+    clock: Clock,
+    shutdown: CancellationToken,
+) -> Hub {
     let (observe, observations) = mpsc::channel(OBSERVATIONS);
     let (order, orders) = mpsc::channel(ORDERS);
     let (publish, snapshots) = watch::channel(Arc::new(fleet.clone()));
@@ -46,6 +55,7 @@ pub fn start(fleet: Fleet, actuator: Actuator, clock: Clock, shutdown: Cancellat
         performing: TaskTracker::new(),
         observe: observe.clone(),
         clock,
+        journal,
         dirty: false,
         next: Instant::now(),
         _here: here,
@@ -69,6 +79,7 @@ struct Owner {
     performing: TaskTracker,
     observe: mpsc::Sender<Observation>,
     clock: Clock,
+    journal: Option<Journal>,
     /// Something changed since the last picture.
     dirty: bool,
     /// When the next calm picture may go out.
@@ -105,6 +116,10 @@ impl Owner {
                     let actions = self.fleet.tick(self.clock.now());
                     self.dirty = true;
                     self.perform(actions);
+                    if let Some(journal) = &mut self.journal {
+                        journal.seal(&self.fleet);
+                        self.fleet.not_recorded = journal.trouble();
+                    }
                     self.publish();
                 }
                 () = tokio::time::sleep_until(self.next), if self.dirty => self.publish(),
@@ -113,6 +128,10 @@ impl Owner {
         self.performing.close();
         // An action under way is bounded by its own limits; leaving it would leave an engine half-started.
         self.performing.wait().await;
+        if let Some(journal) = &mut self.journal {
+            // Whether or not it worked: this is the end.
+            let _ = journal.flush(&self.fleet).await;
+        }
     }
 
     fn obey(&mut self, order: Order) {
@@ -125,16 +144,30 @@ impl Owner {
         self.perform(actions);
         // Published before the answer: who gets the answer sees its effect.
         self.publish();
-        if let Some(reply) = order.reply {
+        let kept = self
+            .journal
+            .as_mut()
+            .map(|journal| journal.flush(&self.fleet));
+        let Some(reply) = order.reply else { return };
+        let Some(kept) = kept else {
             // The asker may be gone; the audit has the answer either way.
             let _ = reply.send(answer);
-        }
+            return;
+        };
+        tokio::spawn(async move {
+            // A disk that does not take it is a finding of its own.
+            let _ = kept.await;
+            let _ = reply.send(answer);
+        });
     }
 
     fn take_in(&mut self, batch: &mut Vec<Observation>) {
         let before = self.open();
         let mut actions = Vec::new();
         for observation in batch.drain(..) {
+            if let (Some(journal), Observation::Request(record)) = (&self.journal, &observation) {
+                journal.request(record);
+            }
             actions.extend(self.fleet.observe(observation));
         }
         self.dirty = true;

@@ -14,5 +14,6 @@ pub mod remote;
 pub mod secret;
 pub mod sim;
 pub mod source;
+pub mod store;
 pub mod tui;
 pub mod web;

@@ -47,7 +47,7 @@ async fn the_ledger_equals_what_the_upstreams_count() {
     let clock = Clock::starting_at(far::fleet::t0(), 60);
     let http = fleetctl::web::client().unwrap();
     let actuator = Actuator::new(HashMap::new(), http);
-    let hub = hub::start(far::fleet::fleet(), actuator, clock, shutdown.clone());
+    let hub = hub::start(far::fleet::fleet(), actuator, None, clock, shutdown.clone());
     let mut upstreams = Vec::new();
     let mut ways = Vec::new();
     for name in far::fleet::BACKENDS {

@@ -9,7 +9,7 @@
 use std::path::{Path, PathBuf};
 
 /// A room, the sibling rooms that it may use, and the crates that it must not know.
-const ROOMS: [(&str, &[&str], &[&str]); 16] = [
+const ROOMS: [(&str, &[&str], &[&str]); 17] = [
     (
         "fleet",
         &[],
@@ -55,6 +55,11 @@ const ROOMS: [(&str, &[&str], &[&str]); 16] = [
         &["ratatui", "crossterm", "axum"],
     ),
     (
+        "store",
+        &["fleet"],
+        &["ratatui", "crossterm", "reqwest", "hyper", "axum"],
+    ),
+    (
         "secret",
         &[],
         &["ratatui", "crossterm", "reqwest", "hyper", "axum", "tokio"],
@@ -76,7 +81,7 @@ const ROOMS: [(&str, &[&str], &[&str]); 16] = [
     ),
     (
         "hub",
-        &["fleet", "clock", "handle", "source", "actuator"],
+        &["fleet", "clock", "handle", "source", "actuator", "store"],
         &["ratatui", "crossterm"],
     ),
     ("sim", &["config", "clock"], &["ratatui", "crossterm"]),
@@ -89,7 +94,7 @@ const ROOMS: [(&str, &[&str], &[&str]); 16] = [
         "cli",
         &[
             "actuator", "admin", "clock", "config", "fleet", "gateway", "handle", "hub", "process",
-            "remote", "secret", "sim", "source", "tui", "web",
+            "remote", "secret", "sim", "source", "store", "tui", "web",
         ],
         &[],
     ),

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Longer than any of this takes; what hangs fails.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -24,6 +24,7 @@ struct Serve {
     child: Child,
     said: BufReader<ChildStdout>,
     gateway: String,
+    admin: String,
 }
 
 impl Serve {
@@ -45,10 +46,14 @@ impl Serve {
             .strip_prefix("gateway on ")
             .unwrap_or_else(|| panic!("{first}"));
         let gateway = gateway.to_owned();
+        let mut second = String::new();
+        said.read_line(&mut second).unwrap();
+        let admin = second.trim().strip_prefix("admin on ").unwrap().to_owned();
         Self {
             child,
             said,
             gateway,
+            admin,
         }
     }
 
@@ -218,4 +223,73 @@ async fn an_engine_that_dies_is_told_with_its_reason() {
     serve.until("warm after");
     serve.signal(Signal::SIGHUP);
     serve.end();
+}
+
+async fn command(serve: &Serve, command: Value) {
+    let url = format!("{}/fleet/v1/commands", serve.admin);
+    let answer = reqwest::Client::new().post(url).json(&command).send();
+    assert_eq!(answer.await.unwrap().status(), 200, "{command}");
+}
+
+async fn backends(serve: &Serve) -> Value {
+    let url = format!("{}/fleet/v1/status", serve.admin);
+    let told: Value = reqwest::get(url).await.unwrap().json().await.unwrap();
+    told["backends"].clone()
+}
+
+#[tokio::test]
+async fn what_operators_want_and_what_was_spent_outlives_a_kill() {
+    let folder = tempfile::tempdir().unwrap();
+    let _leftovers = Leftovers(folder.path());
+    let more = "[[model.backend]]\nname = \"api\"\nurl = \"http://127.0.0.1:9\"\nhosted = true\nweight = 35\n";
+    let mut first = Serve::start(folder.path(), more);
+    command(&first, json!({"command": "wake", "backend": "gpu0"})).await;
+    first.until("warm after");
+    assert_eq!(ask(&first).await.status(), 200);
+    command(
+        &first,
+        json!({"command": "pin", "backend": "gpu0", "reason": "demo"}),
+    )
+    .await;
+    command(
+        &first,
+        json!({"command": "weights", "model": "phi-4", "weights": [["gpu0", 20], ["api", 80]]}),
+    )
+    .await;
+    command(&first, json!({"command": "drain", "backend": "api"})).await;
+    first.signal(Signal::SIGKILL);
+    drop(first);
+
+    let second = Serve::start(folder.path(), more);
+    let now = backends(&second).await;
+    assert_eq!(
+        (&now[0]["weight"], &now[1]["weight"]),
+        (&json!(20), &json!(80))
+    );
+    assert_eq!(now[0]["pin"]["reason"], "demo");
+    assert!(now[1]["drained"]["since"].is_string());
+    let ledger: Value = reqwest::get(format!("{}/fleet/v1/ledger", second.admin))
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
+    let ledger = &ledger["backends"][0]["ledger"];
+    // It was asked once; what was recorded with the commands is there.
+    assert_eq!(ledger["requests"], 1);
+    let minutes = ledger["minutes"].as_array().unwrap();
+    let unobserved: u64 = minutes
+        .iter()
+        .map(|m| m["unobserved_ms"].as_u64().unwrap())
+        .sum();
+    assert!(unobserved > 0, "nobody watched while it was gone");
+    let requests: Value = reqwest::get(format!("{}/fleet/v1/requests", second.admin))
+        .await
+        .unwrap()
+        .json()
+        .await
+        .unwrap();
+    assert_eq!(requests["requests"].as_array().unwrap().len(), 1);
+    second.signal(Signal::SIGTERM);
+    second.end();
 }

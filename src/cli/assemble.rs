@@ -124,6 +124,7 @@ fn empty(config: &config::Config, speed: u32, now: DateTime<Utc>) -> Result<Flee
         findings: Vec::new(),
         history: Arc::default(),
         undo: VecDeque::new(),
+        not_recorded: None,
         dropped: 0,
     })
 }

@@ -1,5 +1,6 @@
 //! Starts a fleet with its gateway in this process, and ends them in order.
 
+use std::collections::HashMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -12,6 +13,9 @@ use super::assemble::{Assembled, Engines, assemble};
 use crate::actuator::Actuator;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::fleet::restore::Past;
+use crate::fleet::{BackendId, Fleet};
+use crate::store::{Journal, Kept, Store};
 use crate::{gateway, hub, source, web};
 
 /// Readings of each backend are this far apart on the wall.
@@ -33,6 +37,7 @@ impl Running {
     pub(super) fn start(
         config: &Config,
         engines: &Engines,
+        past: Option<(Store, Kept)>,
         listener: TcpListener,
         clock: Clock,
         tasks: TaskTracker,
@@ -47,10 +52,17 @@ impl Running {
             reaches,
         } = assemble(config, engines, clock.speed(), clock.now())?;
         fleet.gateway = Some(format!("http://{address}/v1"));
+        let journal = past.map(|(store, kept)| {
+            let configured = fleet.backends.iter().map(|b| (b.id.clone(), b.weight));
+            let configured = configured.collect();
+            restore(&mut fleet, kept, &configured);
+            Journal::new(store, &fleet, configured)
+        });
         let http = web::client().map_err(anyhow::Error::msg)?;
         let hub = hub::start(
             fleet,
             Actuator::new(reaches.into_iter().collect(), http.clone()),
+            journal,
             clock,
             shutdown.clone(),
         );
@@ -88,6 +100,25 @@ impl Running {
         self.tasks.close();
         let _ = tokio::time::timeout(farewell, self.tasks.wait()).await;
         let _ = tokio::time::timeout(farewell, self.hub.task).await;
+    }
+}
+
+/// Goes on where an earlier process left off. What the config says anew since then wins over what an operator wanted before.
+fn restore(fleet: &mut Fleet, mut kept: Kept, configured: &HashMap<BackendId, u32>) {
+    fleet.restore(kept.started, kept.requests, kept.audit);
+    for (id, weight) in configured {
+        let desired = kept.desired.remove(id);
+        let past = Past {
+            weight: desired
+                .as_ref()
+                .filter(|desired| desired.configured == *weight)
+                .map(|desired| desired.weight),
+            pin: desired.as_ref().map(|desired| desired.pin.clone()),
+            drained: desired.and_then(|desired| desired.drained),
+            ledger: kept.ledgers.remove(id),
+            wakes: kept.wakes.remove(id).unwrap_or_default(),
+        };
+        fleet.restore_backend(id, past);
     }
 }
 

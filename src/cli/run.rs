@@ -64,6 +64,7 @@ async fn live(args: Args, theme: tui::theme::Theme) -> Result<()> {
     let running = Running::start(
         &config,
         &Engines::new(),
+        None,
         listener,
         clock,
         tasks.clone(),

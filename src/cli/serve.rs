@@ -22,6 +22,10 @@ use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::process::{self, Spec};
 use crate::secret::Hashed;
+use crate::store::{self, Store};
+
+/// How long the last rows may take to be written.
+const LAST_ROWS: Duration = Duration::from_secs(5);
 
 /// Runs the gateway and the engines of this machine, until interrupted.
 #[derive(Debug, clap::Args)]
@@ -74,9 +78,11 @@ async fn live(serve: &Serve, path: &Path, config: &Config) -> Result<()> {
     let here = path.parent().unwrap_or(Path::new("."));
     let engines = open_engines(config, &state, here).await?;
     let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
+    let (store, kept, writer) = Store::start(store::file(&state));
     let running = Running::start(
         config,
         &engines,
+        Some((store, kept)),
         listener,
         Clock::starting_at(Utc::now(), 1),
         tasks.clone(),
@@ -92,6 +98,9 @@ async fn live(serve: &Serve, path: &Path, config: &Config) -> Result<()> {
     println!("admin on http://{admin_address}");
     let ended = tell_until_interrupted(running.hub.handle.snapshots.clone()).await;
     running.end(serve.farewell).await;
+    // All that recorded are gone by now; what they left in the queue is written.
+    let written = tokio::task::spawn_blocking(move || writer.join());
+    let _ = tokio::time::timeout(LAST_ROWS, written).await;
     if !serve.keep_engines {
         stop_all(&engines).await;
     }

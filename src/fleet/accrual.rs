@@ -5,7 +5,7 @@ use std::sync::Arc;
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 
 use super::backend::Backend;
-use super::ledger::{MINUTES_KEPT, Minute};
+use super::ledger::{Ledger, MINUTES_KEPT, Minute};
 use super::money::{Meter, Usd};
 use super::request::{RequestRecord, Route};
 
@@ -49,6 +49,20 @@ impl Backend {
                     }
                 }
             }
+            at = end;
+        }
+    }
+
+    /// Goes on with an account that was kept: the time since then was not observed.
+    pub(super) fn resume(&mut self, ledger: Ledger, now: DateTime<Utc>) {
+        self.ledger = ledger;
+        let rate = self.self_hosted().and_then(|facts| facts.rate);
+        // Rows older than those that are kept would only leave again.
+        let oldest = now - MINUTE * MINUTES_KEPT as i32;
+        let mut at = self.ledger.until.replace(now).unwrap_or(now).max(oldest);
+        while at < now {
+            let end = (floor(at) + MINUTE).min(now);
+            self.minute(at, rate).unobserved_ms += (end - at).num_milliseconds() as u64;
             at = end;
         }
     }

@@ -50,6 +50,14 @@ impl Fleet {
                 });
             }
         }
+        if let Some(why) = &self.not_recorded {
+            findings.push(Finding {
+                severity: Severity::Critical,
+                backend: None,
+                what: why.clone(),
+                keys: Vec::new(),
+            });
+        }
         if self.dropped > 0 {
             let what = format!("{} readings were dropped: a queue was full", self.dropped);
             findings.push(Finding {

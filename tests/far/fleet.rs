@@ -48,6 +48,7 @@ pub(crate) fn fleet() -> Fleet {
         findings: Vec::new(),
         history: Arc::default(),
         undo: VecDeque::new(),
+        not_recorded: None,
         dropped: 0,
     }
 }

@@ -103,6 +103,7 @@ pub(crate) fn fleet(backends: Vec<Backend>) -> Fleet {
         findings: Vec::new(),
         history: Arc::default(),
         undo: VecDeque::new(),
+        not_recorded: None,
         dropped: 0,
     }
 }

@@ -253,6 +253,7 @@ impl Story {
             findings: Vec::new(),
             history: Arc::default(),
             undo: VecDeque::new(),
+            not_recorded: None,
             dropped: 0,
         }
     }

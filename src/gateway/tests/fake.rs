@@ -197,6 +197,7 @@ pub(super) fn fleet(cold: ColdPolicy, data_path: DataPath, backends: Vec<Backend
         findings: Vec::new(),
         history: Arc::default(),
         undo: std::collections::VecDeque::new(),
+        not_recorded: None,
         dropped: 0,
     }
 }

@@ -485,6 +485,7 @@ pub(in crate::tui) fn fleet() -> Fleet {
         history: Arc::new(history(&backends)),
         backends,
         undo: VecDeque::new(),
+        not_recorded: None,
         dropped: 0,
     }
 }

@@ -1,0 +1,167 @@
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::{Kept, Row, Store, check, open, vacuum};
+use crate::fleet::Usd;
+use crate::fleet::backend::Pin;
+use crate::fleet::ledger::{Ledger, Minute};
+use crate::fleet::message::{Actor, AuditEntry};
+use crate::store::Desired;
+
+fn at(seconds: i64) -> DateTime<Utc> {
+    DateTime::UNIX_EPOCH + TimeDelta::seconds(seconds)
+}
+
+fn minute(start: i64, cost: i128) -> Minute {
+    Minute {
+        start: at(start),
+        cost: Usd::from_pico(cost),
+        ..Minute::default()
+    }
+}
+
+fn desired(weight: u32) -> Desired {
+    Desired {
+        weight,
+        configured: 65,
+        pin: Some(Pin {
+            until: Some(at(900)),
+            reason: "demo".into(),
+            by: "ann".into(),
+        }),
+        drained: None,
+    }
+}
+
+fn entry(result: &str) -> Arc<AuditEntry> {
+    Arc::new(AuditEntry {
+        at: Utc::now(),
+        by: Actor::Operator("ann".into()),
+        verb: "pin".into(),
+        target: "m/gpu".into(),
+        result: result.into(),
+        bad: false,
+    })
+}
+
+async fn flushed(store: &Store) -> bool {
+    let done = tokio::time::timeout(Duration::from_secs(20), store.flush());
+    done.await.unwrap().unwrap_or(false)
+}
+
+fn read(path: &std::path::Path) -> Kept {
+    let (store, kept, _) = Store::start(path.to_owned());
+    assert_eq!(*store.trouble.borrow(), None);
+    kept
+}
+
+#[tokio::test]
+async fn what_was_kept_is_there_again_to_the_last_digit() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("fleet.db");
+    let (store, kept, writer) = Store::start(path.clone());
+    assert!(kept.started.is_none() && kept.desired.is_empty());
+    let ledger = Ledger {
+        until: Some(at(130)),
+        tokens: Usd::from_pico(1_234_567_890_123),
+        requests: 7,
+        ..Ledger::default()
+    };
+    store.record(Row::Started(at(1)));
+    store.record(Row::Desired("gpu".into(), desired(50)));
+    store.record(Row::Desired("gpu".into(), desired(35)));
+    store.record(Row::Minute("gpu".into(), minute(60, 5)));
+    store.record(Row::Minute("gpu".into(), minute(120, 1)));
+    store.record(Row::Minute("gpu".into(), minute(120, 12_345)));
+    store.record(Row::Ledger("gpu".into(), Box::new(ledger)));
+    store.record(Row::Audit(entry("first")));
+    store.record(Row::Audit(entry("second")));
+    assert!(flushed(&store).await);
+    store.record(Row::Started(at(99)));
+    store.record(Row::Audit(entry("never sealed")));
+    drop(store);
+    writer.join().unwrap();
+
+    let kept = read(&path);
+    assert_eq!(kept.started, Some(at(1)), "the first time counts");
+    assert_eq!(kept.desired[&"gpu".into()], desired(35));
+    let ledger = &kept.ledgers[&"gpu".into()];
+    assert_eq!(ledger.tokens, Usd::from_pico(1_234_567_890_123));
+    assert_eq!((ledger.until, ledger.requests), (Some(at(130)), 7));
+    let minutes: Vec<_> = ledger.minutes.iter().cloned().collect();
+    assert_eq!(minutes, [minute(60, 5), minute(120, 12_345)]);
+    let said: Vec<_> = kept
+        .audit
+        .iter()
+        .map(|entry| entry.result.as_str())
+        .collect();
+    assert_eq!(
+        said,
+        ["first", "second"],
+        "what belongs together is there together or not at all"
+    );
+    assert_eq!(check(&path).unwrap(), [""; 0]);
+    vacuum(&path).unwrap();
+}
+
+#[tokio::test]
+async fn a_file_that_is_none_is_said_and_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("fleet.db");
+    std::fs::write(&path, "this was never a database, whatever it is called").unwrap();
+    let (store, _, writer) = Store::start(path.clone());
+    let why = store.trouble.borrow().clone().unwrap();
+    assert!(
+        why.starts_with("not recording: ") && why.contains("fleet.db"),
+        "{why}"
+    );
+    store.record(Row::Started(at(1)));
+    assert!(!flushed(&store).await);
+    let counted = store.trouble.borrow().clone().unwrap();
+    assert!(counted.contains("1 rows lost"), "{counted}");
+    drop(store);
+    writer.join().unwrap();
+    assert!(
+        std::fs::read_to_string(&path)
+            .unwrap()
+            .starts_with("this was")
+    );
+}
+
+#[tokio::test]
+async fn a_disk_that_is_full_is_said_and_counted() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("fleet.db");
+    drop(open(&path).unwrap());
+    // A table that takes nothing is as full as a disk, for whoever writes.
+    let file = open(&path).unwrap();
+    file.execute_batch("CREATE TRIGGER full BEFORE INSERT ON audit BEGIN SELECT RAISE(FAIL, 'database or disk is full'); END")
+        .unwrap();
+    let (store, _, writer) = Store::start(path);
+    store.record(Row::Desired("gpu".into(), desired(1)));
+    store.record(Row::Audit(entry("x")));
+    assert!(!flushed(&store).await);
+    let why = store.trouble.borrow().clone().unwrap();
+    assert!(
+        why.contains("disk is full") && why.contains("2 rows lost"),
+        "{why}"
+    );
+    drop(store);
+    writer.join().unwrap();
+}
+
+#[test]
+fn a_newer_file_is_not_touched() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("fleet.db");
+    let file = open(&path).unwrap();
+    file.pragma_update(None, "user_version", 99).unwrap();
+    drop(file);
+    let why = open(&path).unwrap_err().to_string();
+    assert!(
+        why.contains("newer fleetctl") && why.contains("99"),
+        "{why}"
+    );
+}

@@ -2,8 +2,12 @@
 
 mod assemble;
 mod attach;
+mod config;
+mod db;
 mod exit;
 mod fleet;
+#[cfg(target_os = "linux")]
+mod notify;
 mod run;
 mod serve;
 mod simulate;
@@ -90,6 +94,11 @@ enum Verb {
     Serve(serve::Serve),
     #[command(flatten)]
     Fleet(verbs::Verb),
+    /// Looks after the store of a fleet on this machine
+    Db(db::Db),
+    /// Checks a fleet's file
+    #[command(subcommand)]
+    Config(config::Verb),
     Simulate(simulate::Simulate),
 }
 
@@ -101,6 +110,8 @@ pub fn main() -> ExitCode {
         Some(Verb::Fleet(verb)) => {
             verbs::run(verb, &args.shared, &args.connect).map(|()| ExitCode::SUCCESS)
         }
+        Some(Verb::Db(db)) => db::run(db, &args.shared).map(|()| ExitCode::SUCCESS),
+        Some(Verb::Config(verb)) => config::run(verb, &args.shared).map(|()| ExitCode::SUCCESS),
         Some(Verb::Simulate(simulate)) => simulate::run(simulate),
         None => run::run(args).map(|()| ExitCode::SUCCESS),
     };

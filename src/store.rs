@@ -20,7 +20,7 @@ use tokio::sync::{oneshot, watch};
 
 pub use journal::Journal;
 pub use rows::{Desired, Kept, Row};
-pub use schema::{StoreError, check, open, vacuum};
+pub use schema::{StoreError, check, each, open, vacuum};
 
 /// Rows on their way to the disk.
 const QUEUE: usize = 65_536;

@@ -258,3 +258,107 @@ fn where_there_is_no_fleet_it_says_so() {
         "{wrong}"
     );
 }
+
+/// Runs the program; its status, what it says, and what it says is wrong.
+fn run(words: &[&str]) -> (i32, String, String) {
+    let out = Command::new(env!("CARGO_BIN_EXE_fleetctl"))
+        .args(words)
+        .output()
+        .unwrap();
+    (
+        out.status.code().unwrap(),
+        String::from_utf8(out.stdout).unwrap(),
+        String::from_utf8(out.stderr).unwrap(),
+    )
+}
+
+#[test]
+fn a_config_is_checked_before_it_is_used() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("fleet.toml");
+    let file = path.to_str().unwrap();
+    let (code, example, _) = run(&["config", "example"]);
+    assert_eq!(code, 0);
+    std::fs::write(&path, example).unwrap();
+    let (code, said, _) = run(&["config", "check", file]);
+    assert_eq!(
+        (code, said.contains("is good: 1 models, 2 backends")),
+        (0, true),
+        "{said}"
+    );
+    let model = "[[model]]\nname = \"m\"\n[[model.backend]]\nname = \"a\"\n";
+    let engine = "command = [\"vllm\"]\nport = 8000\n";
+    let cases = [
+        (format!("{model}{engine}"), 0, "is good"),
+        (
+            format!("{model}{engine}[[model.backend]]\nname = \"b\"\n{engine}"),
+            1,
+            "port 8000 is `a`'s already",
+        ),
+        (
+            format!("{model}{engine}api_key_env = \"FLEETCTL_NO_SUCH\"\n"),
+            1,
+            "FLEETCTL_NO_SUCH is not set",
+        ),
+        (
+            format!("{model}{engine}url = \"http://x\"\n"),
+            1,
+            "it has a url and a command",
+        ),
+        (
+            format!("{model}{engine}colour = 1\n"),
+            1,
+            "unknown field `colour`",
+        ),
+        (
+            format!(
+                "[admin]\n[[admin.token]]\nname = \"t\"\nrole = \"king\"\nenv = \"PATH\"\n{model}{engine}"
+            ),
+            1,
+            "unknown variant `king`",
+        ),
+    ];
+    for (text, status, told) in cases {
+        std::fs::write(&path, &text).unwrap();
+        let (code, said, wrong) = run(&["config", "check", file]);
+        assert_eq!(code, status, "{text}{said}{wrong}");
+        assert!(
+            format!("{said}{wrong}").contains(told),
+            "{text}{said}{wrong}"
+        );
+    }
+    assert_eq!(run(&["config", "check"]).0, 1);
+    assert_eq!(run(&["config", "check", "/no/such/file"]).0, 1);
+}
+
+#[test]
+fn the_store_is_looked_after() {
+    let serve = Serve::start();
+    assert_eq!(serve.run("operate-token", "pin gpu2 --reason x --yes").0, 0);
+    let state = serve.folder.path().join("state");
+    let at = state.to_str().unwrap();
+    // While serve runs, and of what it has acknowledged.
+    let (code, said, wrong) = run(&["db", "--state", at, "check"]);
+    assert_eq!((code, said.contains("is sound")), (0, true), "{wrong}");
+    let (code, said, _) = run(&["db", "--state", at, "export", "audit"]);
+    let entry: Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
+    assert_eq!((code, &entry["verb"]), (0, &"pin".into()));
+    let (code, said, _) = run(&["db", "--state", at, "export", "ledger"]);
+    assert_eq!(
+        (code, said.contains("\"backend\":\"gpu2\"")),
+        (0, true),
+        "{said}"
+    );
+    assert_eq!(run(&["db", "--state", at, "vacuum"]).0, 0);
+    drop(serve);
+    let (code, _, wrong) = run(&["db", "--state", "/no/such/state", "check"]);
+    assert_eq!(
+        (code, wrong.contains("there is no store at")),
+        (3, true),
+        "{wrong}"
+    );
+    let broken = tempfile::tempdir().unwrap();
+    std::fs::write(broken.path().join("fleet.db"), "no database".repeat(100)).unwrap();
+    let (code, _, wrong) = run(&["db", "--state", broken.path().to_str().unwrap(), "check"]);
+    assert_eq!((code, wrong.contains("fleet.db")), (1, true), "{wrong}");
+}

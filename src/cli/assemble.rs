@@ -1,5 +1,6 @@
 //! From a configuration to a fleet and the ways to reach it.
 
+mod check;
 mod clients;
 mod rules;
 
@@ -19,6 +20,7 @@ use crate::fleet::{Backend, BackendId, Fleet, Kind, Model, Stage, State, Usd};
 use crate::gateway::{Client, Key, Upstream};
 use crate::process;
 use crate::source::Target;
+pub(super) use check::check;
 use clients::clients;
 pub(super) use clients::secret;
 use rules::rules;

@@ -14,8 +14,10 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Shared;
-use super::assemble::{Engines, secret};
+use super::assemble::{self, Engines, secret};
 use super::fleet::{self, Running};
+#[cfg(target_os = "linux")]
+use super::notify;
 use super::run::{raise_descriptors, tell_until_interrupted, write_diagnostics};
 use crate::admin::{self, Role, Token};
 use crate::clock::Clock;
@@ -55,6 +57,7 @@ pub(super) fn run(serve: &Serve, shared: &Shared) -> Result<()> {
         bail!("serve needs a fleet; name its file with --config");
     };
     let config = config::load(path)?;
+    assemble::check(&config, Utc::now())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -96,7 +99,11 @@ async fn live(serve: &Serve, path: &Path, config: &Config) -> Result<()> {
     ));
     println!("gateway on http://{}/v1", running.address);
     println!("admin on http://{admin_address}");
+    #[cfg(target_os = "linux")]
+    notify::tell("READY=1");
     let ended = tell_until_interrupted(running.hub.handle.snapshots.clone()).await;
+    #[cfg(target_os = "linux")]
+    notify::tell("STOPPING=1");
     running.end(serve.farewell).await;
     // All that recorded are gone by now; what they left in the queue is written.
     let written = tokio::task::spawn_blocking(move || writer.join());
@@ -155,18 +162,9 @@ async fn stop_all(engines: &Engines) {
 /// Takes up the engines that the config describes.
 async fn open_engines(config: &Config, state: &Path, here: &Path) -> Result<Engines> {
     let mut engines = Engines::new();
-    let mut ports = std::collections::HashMap::new();
     for model in &config.models {
         for backend in model.backends.iter().filter(|it| !it.command.is_empty()) {
             let place = || format!("model `{}`, backend `{}`", model.name, backend.name);
-            if let Some(port) = backend.port
-                && let Some(other) = ports.insert(port, &backend.name)
-            {
-                bail!(
-                    "{}: port {port} is `{other}`'s already; give each its own",
-                    place()
-                );
-            }
             let spec = Spec {
                 command: backend.command.clone(),
                 env: backend.env.clone().into_iter().collect(),
@@ -202,6 +200,17 @@ fn lock(state: &Path) -> Result<File> {
         ),
         Err(fs::TryLockError::Error(error)) => {
             Err(error).with_context(|| path.display().to_string())
+        }
+    }
+}
+
+/// The folder that was named, or the usual one of the fleet in the config.
+pub(super) fn state_of(named: Option<&Path>, shared: &Shared) -> Result<PathBuf> {
+    match (named, &shared.config) {
+        (Some(folder), _) => Ok(folder.to_owned()),
+        (None, Some(path)) => usual_state(&config::load(path)?.name),
+        (None, None) => {
+            bail!("which fleet? name its file with --config, or its folder with --state")
         }
     }
 }

@@ -15,6 +15,8 @@ use super::exit::Ended;
 use crate::handle::FleetHandle;
 use crate::remote;
 
+pub(super) use table::say;
+
 /// Where `serve` is attached to unless somebody says otherwise.
 const USUAL: &str = "http://127.0.0.1:4001";
 

@@ -107,6 +107,46 @@ pub fn check(path: &Path) -> Result<Vec<String>, StoreError> {
     Ok(lines.into_iter().filter(|line| line != "ok").collect())
 }
 
+/// Each row of a table as JSON, oldest first, until `take` has had enough.
+///
+/// # Errors
+/// Where it cannot be read.
+pub fn each(
+    path: &Path,
+    table: &str,
+    mut take: impl FnMut(&str) -> bool,
+) -> Result<(), StoreError> {
+    let fault = |cause| StoreError::File {
+        path: path.display().to_string(),
+        cause,
+    };
+    let order = match table {
+        "minute" => "start, backend",
+        "wake" => "since, backend",
+        "ledger" => "backend",
+        _ => "rowid",
+    };
+    let named = ["minute", "wake", "ledger"].contains(&table);
+    // What has no name of its own in its data gets the backend's.
+    let data = if named {
+        "json_set(data, '$.backend', backend)"
+    } else {
+        "data"
+    };
+    let file = open(path)?;
+    let mut said = file
+        .prepare(&format!("SELECT {data} FROM {table} ORDER BY {order}"))
+        .map_err(fault)?;
+    let mut rows = said.query([]).map_err(fault)?;
+    while let Some(row) = rows.next().map_err(fault)? {
+        let data: String = row.get(0).map_err(fault)?;
+        if !take(&data) {
+            break;
+        }
+    }
+    Ok(())
+}
+
 /// Gives room that nothing uses back to the disk.
 ///
 /// # Errors

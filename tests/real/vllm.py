@@ -143,7 +143,9 @@ def main():
     os.kill(serve.engine(), signal.SIGKILL)
     rest = answer.read().decode(errors="replace")
     check("killed in the middle of a stream, the client gets an error event", '"error"' in rest, rest.strip().splitlines()[-1][:160])
-    check("and the console a reason", serve.until("failed", 20), serve.run("status")[1].strip().splitlines()[-1])
+    gone = serve.until("failed", 20)
+    said = serve.run("audit", "-n", "1")[1].strip().splitlines()[-1]
+    check("and the console a reason", gone and "killed" in said, said)
 
     serve.run("wake", "cpu", "--yes", "--wait=5m")
     running = serve.engine()
@@ -159,9 +161,9 @@ def main():
     answer.read()
     serve.process.send_signal(signal.SIGTERM)
     serve.process.wait(timeout=90)
-    left = subprocess.run(["pgrep", "-f", MODEL], capture_output=True, text=True).stdout.split()
-    left = [pid for pid in left if int(pid) != os.getpid()]
-    check("told to stop, it leaves no process behind", not left, " ".join(left))
+    left = subprocess.run(["pgrep", "-fa", MODEL], capture_output=True, text=True).stdout.splitlines()
+    left = [line for line in left if __file__ not in line]
+    check("told to stop, it leaves no process behind", not left, "; ".join(left))
     sys.exit(1 if failed else 0)
 
 

@@ -48,7 +48,7 @@ pub(super) fn print(heads: &[&str], rows: &[Vec<String>]) -> Result<()> {
 }
 
 /// One line.
-pub(super) fn say(line: &str) -> Result<()> {
+pub(in crate::cli) fn say(line: &str) -> Result<()> {
     writeln!(io::stdout(), "{line}")?;
     Ok(())
 }

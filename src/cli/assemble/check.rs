@@ -1,0 +1,53 @@
+//! A config, held against itself before anything is started.
+
+use std::collections::HashMap;
+
+use anyhow::{Result, bail};
+use chrono::{DateTime, Utc};
+
+use super::{Engines, assemble};
+use crate::config;
+
+/// Whether a fleet could be built of this config, with its engines taken to be there.
+///
+/// # Errors
+/// What is wrong, with its place.
+pub(in crate::cli) fn check(config: &config::Config, now: DateTime<Utc>) -> Result<()> {
+    let mut ports = HashMap::new();
+    for (model, backend) in config
+        .models
+        .iter()
+        .flat_map(|model| model.backends.iter().map(move |backend| (model, backend)))
+    {
+        if let Some(port) = backend.port
+            && let Some(other) = ports.insert(port, &backend.name)
+        {
+            bail!(
+                "model `{}`, backend `{}`: port {port} is `{other}`'s already; give each its own",
+                model.name,
+                backend.name
+            );
+        }
+    }
+    let mut config = config.clone();
+    for backend in config
+        .models
+        .iter_mut()
+        .flat_map(|model| &mut model.backends)
+    {
+        // Where an engine of this machine will listen is known once it is there.
+        if !backend.command.is_empty() && backend.url.is_none() {
+            backend.command.clear();
+            backend.env.clear();
+            (backend.dir, backend.port) = (None, None);
+            backend.url = Some("http://127.0.0.1:1".to_owned());
+            if backend
+                .sleep
+                .is_none_or(|way| way == config::Sleep::Release)
+            {
+                backend.sleep = Some(config::Sleep::Never);
+            }
+        }
+    }
+    assemble(&config, &Engines::new(), 1, now).map(|_| ())
+}

@@ -86,7 +86,7 @@ where
             Ok(metrics(gate))
         }
         "/v1/models" => {
-            only(method, &Method::GET, "GET")?;
+            readable(method)?;
             let pass = gate.keys.admit(request.headers())?;
             let fleet = gate.picture();
             let models: Vec<_> = fleet
@@ -101,7 +101,7 @@ where
         }
         _ => match path.strip_prefix("/v1/models/") {
             Some(name) if !name.is_empty() => {
-                only(method, &Method::GET, "GET")?;
+                readable(method)?;
                 let pass = gate.keys.admit(request.headers())?;
                 let name = unescape(name);
                 let fleet = gate.picture();
@@ -141,7 +141,7 @@ fn nothing_here(method: &Method, path: &str) -> Fault {
     )
 }
 
-/// Load balancers ask with HEAD too.
+/// Load balancers and probes ask with HEAD too.
 fn readable(method: &Method) -> Result<(), Fault> {
     if method == Method::HEAD {
         return Ok(());

@@ -18,8 +18,6 @@ pub(crate) struct Room {
 
 #[derive(Debug, Default)]
 struct Inside {
-    /// Those that were called and have not gone yet.
-    called: u32,
     /// As many have gone so far.
     gone: u64,
     next: u64,
@@ -33,6 +31,8 @@ struct Inside {
 struct Row {
     group: Group,
     waiting: usize,
+    /// Those of them that were called and have not gone yet.
+    called: u32,
     /// Whoever of them goes calls the next while fewer than so many are on their way; 0: the keeper calls.
     flows: u32,
 }
@@ -86,17 +86,20 @@ impl Drop for Ticket {
     fn drop(&mut self) {
         let mut inside = lock(&self.room.inside);
         if inside.remove(self.number) {
+            inside.tidy();
             return;
         }
-        inside.called = inside.called.saturating_sub(1);
         inside.gone += 1;
+        let window = inside.row(self.group).map_or(0, |row| {
+            row.called = row.called.saturating_sub(1);
+            row.flows.saturating_sub(row.called)
+        });
         // A call by the keeper would cross threads twice more.
         if self.sent {
-            let window = inside.row(self.group).map_or(0, |row| row.flows);
-            let most = window.saturating_sub(inside.called);
-            inside.call(self.group, most);
+            inside.call(self.group, window);
         }
-        if inside.called == 0 {
+        inside.tidy();
+        if inside.called() == 0 {
             self.room.gone.notify_one();
         }
     }
@@ -113,6 +116,7 @@ impl Inside {
             None => self.rows.push(Row {
                 group: waiter.group,
                 waiting: 1,
+                called: 0,
                 flows: 0,
             }),
         }
@@ -127,8 +131,16 @@ impl Inside {
         if let Some(row) = self.row(waiter.group) {
             row.waiting -= 1;
         }
-        self.rows.retain(|row| row.waiting > 0 || row.flows > 0);
         true
+    }
+
+    fn called(&self) -> u32 {
+        self.rows.iter().map(|row| row.called).sum()
+    }
+
+    /// Forgets groups of which nobody is left.
+    fn tidy(&mut self) {
+        self.rows.retain(|row| row.waiting > 0 || row.called > 0);
     }
 
     /// Calls the first `most` of a group.
@@ -149,7 +161,9 @@ impl Inside {
         }
         for number in called {
             self.remove(number);
-            self.called += 1;
+            if let Some(row) = self.row(group) {
+                row.called += 1;
+            }
         }
     }
 }
@@ -188,7 +202,7 @@ impl Room {
     /// How many have gone so far, and whether some were called and have not gone yet.
     pub(crate) fn gone_so_far(&self) -> (u64, bool) {
         let inside = lock(&self.inside);
-        (inside.gone, inside.called > 0)
+        (inside.gone, inside.called() > 0)
     }
 
     /// How many wait.
@@ -202,20 +216,21 @@ impl Room {
         for row in &mut inside.rows {
             row.flows = 0;
         }
-        inside.rows.retain(|row| row.waiting > 0);
-        inside.rows.iter().map(|row| row.group).collect()
+        let waiting = inside.rows.iter().filter(|row| row.waiting > 0);
+        waiting.map(|row| row.group).collect()
     }
 
     /// Calls those of `group` that came first, in order of arrival: `n` of them, but no more than a `wave` before
     /// those have gone. Thousands that are called together do not go in order. Without `n`, each that goes calls the next.
     pub(crate) fn call(&self, group: Group, n: Option<u32>, wave: u32) {
         let mut inside = lock(&self.inside);
-        let most = wave.saturating_sub(inside.called);
-        let most = n.map_or(most, |n| n.saturating_sub(inside.called).min(most));
+        let Some(row) = inside.row(group) else {
+            return;
+        };
+        let most = wave.saturating_sub(row.called);
+        let most = n.map_or(most, |n| n.saturating_sub(row.called).min(most));
+        row.flows = if n.is_none() { wave } else { 0 };
         inside.call(group, most);
-        if let Some(row) = inside.row(group) {
-            row.flows = if n.is_none() { wave } else { 0 };
-        }
     }
 
     /// The keeper asks whether it may go: true when the room is empty, and the next to enter starts a new one.
@@ -302,6 +317,44 @@ mod tests {
         assert!(Room::enter(&room, ANY, None, 50).is_none());
         drop(all);
         assert!(Room::enter(&room, ANY, None, 50).is_some());
+    }
+
+    #[test]
+    fn whoever_goes_calls_the_next_of_its_own_group() {
+        let other = Group {
+            self_only: true,
+            ..ANY
+        };
+        let room = Arc::new(Room::default());
+        let mut waiting: Vec<_> = [ANY, other, ANY, other, ANY]
+            .map(|group| Some(Room::enter(&room, group, None, 50).unwrap().0))
+            .into();
+        assert_eq!(room.groups(), [ANY, other]);
+        room.call(ANY, None, 1);
+        room.call(other, None, 1);
+        let mut called = |at: usize| {
+            waiting[at]
+                .as_mut()
+                .is_some_and(|ticket| ticket.called.try_recv().is_ok())
+        };
+        assert_eq!(
+            [0, 1, 2, 3, 4].map(&mut called),
+            [true, true, false, false, false]
+        );
+        waiting[0].take().unwrap().sent();
+        let mut called = |at: usize| {
+            waiting[at]
+                .as_mut()
+                .is_some_and(|ticket| ticket.called.try_recv().is_ok())
+        };
+        assert_eq!([2, 3, 4].map(&mut called), [true, false, false]);
+        // One that was called and did not go calls nobody; the keeper does.
+        drop(waiting[2].take());
+        assert!(waiting[4].as_mut().unwrap().called.try_recv().is_err());
+        assert_eq!(room.gone_so_far(), (2, true));
+        drop(waiting[1].take());
+        assert_eq!(room.gone_so_far(), (3, false));
+        assert_eq!(room.len(), 2);
     }
 
     #[test]

@@ -157,6 +157,7 @@ fn fleet(now: DateTime<Utc>) -> Fleet {
                         budget: TimeDelta::minutes(8),
                         cap: TimeDelta::minutes(20),
                         grace: TimeDelta::minutes(2),
+                        group: None,
                         hardware: "1×H100".into(),
                         expected: Vec::new(),
                         ceiling: None,

@@ -12,7 +12,8 @@ mod span;
 pub use admin::{Admin, AdminRole, AdminToken};
 pub use gateway::{ClientKey, Gateway};
 pub use model::{
-    Api, Auth, Backend, Capacity, Cold, DataPath, Eval, Expected, Model, Money, Price, Rule, Sleep,
+    Api, Auth, Backend, Capacity, Cold, DataPath, Eval, Expected, Group, Model, Money, Price, Rule,
+    Sleep,
 };
 pub use span::parse_span;
 
@@ -35,6 +36,9 @@ pub struct Config {
     /// Where consoles and programs attach to `fleetctl serve`.
     #[serde(default)]
     pub admin: Admin,
+    /// Backends that share GPUs.
+    #[serde(default, rename = "group")]
+    pub groups: Vec<Group>,
     /// The models that clients may ask for.
     #[serde(default, rename = "model")]
     pub models: Vec<Model>,

@@ -12,6 +12,7 @@ pub mod engine;
 pub mod estimate;
 pub mod figures;
 pub mod finding;
+pub mod group;
 pub mod history;
 pub mod id;
 pub mod ledger;

@@ -13,6 +13,7 @@ use chrono::{DateTime, Utc};
 use crate::actuator::Reach;
 use crate::config;
 use crate::fleet::backend::{Capacity, Hosted, Pin, Price, SelfHosted, SleepWay};
+use crate::fleet::group::Group;
 use crate::fleet::ledger::Ledger;
 use crate::fleet::live::Live;
 use crate::fleet::model::{ColdPolicy, DataPath, Eval};
@@ -96,7 +97,8 @@ pub(super) fn assemble(
                 backends.insert(backend.name.clone()),
                 "{place}: that name stands twice; backends are unique within a fleet"
             );
-            add_backend(&mut out, &mut facts, backend, engines, now).with_context(|| place)?;
+            add_backend(&mut out, &mut facts, backend, engines, &config.groups, now)
+                .with_context(|| place)?;
         }
         out.fleet.models.push(Arc::new(facts));
     }
@@ -136,6 +138,7 @@ fn add_backend(
     model: &mut Model,
     c: &config::Backend,
     engines: &Engines,
+    groups: &[config::Group],
     now: DateTime<Utc>,
 ) -> Result<()> {
     let id = BackendId::from(c.name.as_str());
@@ -151,7 +154,7 @@ fn add_backend(
     let kind = if c.hosted {
         hosted(c)?
     } else {
-        self_hosted(c, sleep)?
+        self_hosted(c, sleep, groups)?
     };
     let pin = c.pinned.as_ref().map(|reason| Pin {
         until: None,
@@ -333,7 +336,8 @@ fn hosted(c: &config::Backend) -> Result<Kind> {
     }))
 }
 
-fn self_hosted(c: &config::Backend, sleep: SleepWay) -> Result<Kind> {
+fn self_hosted(c: &config::Backend, sleep: SleepWay, groups: &[config::Group]) -> Result<Kind> {
+    let group = group(c, sleep, groups)?;
     ensure!(
         c.price.is_none(),
         "it is self-hosted: it has a rate by the hour, not a price by the token; or set hosted = true"
@@ -364,9 +368,31 @@ fn self_hosted(c: &config::Backend, sleep: SleepWay) -> Result<Kind> {
         budget: c.budget,
         cap: c.cap,
         grace: c.grace,
+        group,
         hardware: c.hardware.clone().unwrap_or_else(|| "–".into()),
         expected,
         ceiling: c.ceiling,
+    }))
+}
+
+/// With whom it shares its GPUs.
+fn group(c: &config::Backend, sleep: SleepWay, groups: &[config::Group]) -> Result<Option<Group>> {
+    let Some(name) = &c.group else {
+        return Ok(None);
+    };
+    ensure!(
+        sleep != SleepWay::Never,
+        "it is in the group `{name}` and could never make room; give it a way to sleep"
+    );
+    let known = groups.iter().find(|group| group.name == *name);
+    let fits = known.map_or(1, |group| group.fits);
+    ensure!(
+        fits > 0,
+        "the group `{name}` fits nobody; set its `fits` to 1 or more"
+    );
+    Ok(Some(Group {
+        name: name.as_str().into(),
+        fits,
     }))
 }
 

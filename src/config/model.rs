@@ -147,6 +147,9 @@ pub struct Backend {
     /// An HTTP launcher that starts and stops the engine: `POST URL/start`, `POST URL/stop`, `GET URL`, `GET URL/log?follow=true`.
     #[serde(default)]
     pub launcher: Option<String>,
+    /// The backends of one group have their GPUs in common: waking one has an idle one leave.
+    #[serde(default)]
+    pub group: Option<String>,
     /// A dcgm-exporter page with this backend's GPUs.
     #[serde(default)]
     pub gpu_metrics: Option<String>,
@@ -177,6 +180,16 @@ pub struct Backend {
     /// Evaluation scores to weigh against cost.
     #[serde(default, rename = "eval")]
     pub evals: Vec<Eval>,
+}
+
+/// Backends that share GPUs; a group that is named by backends alone fits one of them at a time.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Group {
+    /// Its name.
+    pub name: String,
+    /// How many of its backends fit at once.
+    pub fits: u32,
 }
 
 /// What a stage usually takes.

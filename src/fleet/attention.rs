@@ -91,6 +91,19 @@ impl Fleet {
             String::new()
         };
         match &b.state {
+            State::Waking(wake) if !wake.begun => {
+                let blockers: Vec<String> = self
+                    .in_the_way_of(b)
+                    .into_iter()
+                    .map(|(id, why)| format!("{id} ({why})"))
+                    .collect();
+                let whom = blockers.join(", ");
+                finding(
+                    Severity::Warning,
+                    format!("waits for its GPUs: {whom} has them"),
+                    &[('\n', "look")],
+                )
+            }
             State::Waking(wake) => self.look_at_wake(b, wake).and_then(|(severity, what)| {
                 finding(
                     severity,

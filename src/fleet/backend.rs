@@ -7,6 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::engine::{EngineSample, Gpu};
+use super::group::Group;
 use super::id::{BackendId, ModelId};
 use super::ledger::Ledger;
 use super::live::Live;
@@ -80,6 +81,9 @@ pub struct SelfHosted {
     pub cap: TimeDelta,
     /// The longest that a drain waits for running requests.
     pub grace: TimeDelta,
+    /// With whom it shares its GPUs.
+    #[serde(default)]
+    pub group: Option<Group>,
     /// The machine's kind, for people: `4×A100-80GB`.
     pub hardware: String,
     /// How long each stage took when nothing better is known, in the order of the stages; from the config.
@@ -218,8 +222,10 @@ impl Backend {
             return 0;
         };
         let paid = match &self.state {
-            State::Waking(_) | State::Warm { .. } | State::Draining(_) => true,
-            State::Asleep { .. } => {
+            State::Waking(wake) if wake.begun => true,
+            State::Warm { .. } | State::Draining(_) => true,
+            // One that waits for room has nothing yet.
+            State::Waking(_) | State::Asleep { .. } => {
                 facts.sleep.bills_asleep() || facts.capacity == Capacity::Reserved
             }
             State::Failed(failure) => failure.allocated || facts.capacity == Capacity::Reserved,

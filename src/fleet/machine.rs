@@ -140,6 +140,7 @@ pub fn step(backend: &mut Backend, input: Input, now: DateTime<Utc>) -> Outcome 
                 by,
                 stages: vec![queued],
                 late: false,
+                begun: true,
             });
             backend.live.misses = 0;
             Outcome::act(Action::Start { backend: id })
@@ -168,6 +169,7 @@ pub fn step(backend: &mut Backend, input: Input, now: DateTime<Utc>) -> Outcome 
                 by: FOUND.to_owned(),
                 stages: vec![start],
                 late: false,
+                begun: true,
             });
             backend.live.misses = 0;
             Outcome::note("waking", "its process was found running".into(), false)
@@ -217,6 +219,13 @@ pub fn step(backend: &mut Backend, input: Input, now: DateTime<Utc>) -> Outcome 
             let State::Waking(wake) = &mut backend.state else {
                 return Outcome::default();
             };
+            if elapsed >= cap && !wake.begun {
+                let why = format!(
+                    "no room came in its group within its hard cap of {}",
+                    span(cap)
+                );
+                return fail(backend, why, false, now);
+            }
             if elapsed >= cap {
                 // The engine may be at 95 %: it is left running, and still answers to `Healthy` afterwards.
                 return fail(

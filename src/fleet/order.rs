@@ -558,7 +558,16 @@ impl Fleet {
                 bad: note.bad,
             });
         }
-        outcome.actions
+        let mut actions = outcome.actions;
+        let starts = matches!(actions[..], [Action::Start { .. }]);
+        if starts && self.is_crowded(&self.backends[at]) {
+            // Its start is asked for when there is room; whoever can leave is told to now.
+            if let State::Waking(wake) = &mut Arc::make_mut(&mut self.backends[at]).state {
+                wake.begun = false;
+            }
+            actions = self.make_room(now);
+        }
+        actions
     }
 
     /// Changes one backend in place; its neighbours stay shared with the published picture.

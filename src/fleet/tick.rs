@@ -52,6 +52,7 @@ impl Fleet {
                 ));
             }
         }
+        actions.extend(self.make_room(now));
         self.refresh(now);
         self.review();
         actions

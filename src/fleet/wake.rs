@@ -110,6 +110,9 @@ pub struct Wake {
     pub stages: Vec<StageSpan>,
     /// Past the budget; said once in the audit, shown all the while.
     pub late: bool,
+    /// Its start was asked for; until then it waits for room in its group.
+    #[serde(default = "yes")]
+    pub begun: bool,
 }
 
 /// One stage of one wake.
@@ -200,6 +203,10 @@ impl State {
             Self::Failed(failure) => failure.since,
         }
     }
+}
+
+fn yes() -> bool {
+    true
 }
 
 impl Wake {

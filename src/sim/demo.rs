@@ -87,6 +87,7 @@ fn config(place: &Places<'_>) -> Config {
         fixed_per_month: Some(money("1200.00")),
         gateway: crate::config::Gateway::default(),
         admin: crate::config::Admin::default(),
+        groups: Vec::new(),
         models: vec![
             Model {
                 rules: vec![
@@ -250,6 +251,7 @@ fn blank(name: &str) -> Backend {
         hardware: None,
         sleep: None,
         launcher: None,
+        group: None,
         gpu_metrics: None,
         gpus: Vec::new(),
         idle_after: None,

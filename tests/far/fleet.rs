@@ -77,6 +77,7 @@ fn backend(name: &str) -> Backend {
             budget: TimeDelta::minutes(8),
             cap: TimeDelta::minutes(10),
             grace: TimeDelta::hours(2),
+            group: None,
             hardware: String::new(),
             expected: Vec::new(),
             ceiling: None,

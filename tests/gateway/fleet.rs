@@ -26,6 +26,7 @@ pub(crate) fn self_hosted(id: &str, weight: u32) -> Backend {
         budget: TimeDelta::minutes(8),
         cap: TimeDelta::minutes(10),
         grace: TimeDelta::minutes(2),
+        group: None,
         hardware: String::new(),
         expected: Vec::new(),
         ceiling: None,

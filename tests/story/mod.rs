@@ -9,6 +9,7 @@ use fleetctl::fleet::backend::{
 };
 use fleetctl::fleet::change::Change;
 use fleetctl::fleet::engine::EngineSample;
+use fleetctl::fleet::group::Group;
 use fleetctl::fleet::ledger::Ledger;
 use fleetctl::fleet::live::Live;
 use fleetctl::fleet::message::{Action, Actor, Command, Observation, StageMark};
@@ -50,6 +51,10 @@ struct Given {
     #[serde(default)]
     capacity: Capacity,
     idle_after: Option<i64>,
+    /// With whom it shares its GPUs.
+    group: Option<String>,
+    #[serde(default = "one")]
+    fits: u32,
     #[serde(default = "budget")]
     budget: i64,
     #[serde(default = "cap")]
@@ -202,11 +207,13 @@ impl Story {
             check.all(&fleet, &actions, &step.expect);
             let change = over_the_wire(&Change::between(&last, &fleet));
             afar = change.apply(&afar).unwrap();
-            check.same(
-                "seen from afar",
-                &serde_json::to_value(&afar).unwrap(),
-                &serde_json::to_value(&fleet).unwrap(),
+            let (sees, is) = (
+                serde_json::to_value(&afar).unwrap(),
+                serde_json::to_value(&fleet).unwrap(),
             );
+            for (part, is) in is.as_object().unwrap() {
+                check.same(&format!("seen from afar, {part}"), &&sees[part], &is);
+            }
             last = fleet.clone();
         }
         wrong
@@ -290,6 +297,10 @@ impl Given {
                 budget: TimeDelta::seconds(self.budget),
                 cap: TimeDelta::seconds(self.cap),
                 grace: TimeDelta::seconds(self.grace),
+                group: self.group.as_deref().map(|name| Group {
+                    name: name.into(),
+                    fits: self.fits,
+                }),
                 hardware: "gpu".into(),
                 expected: self
                     .expected
@@ -494,6 +505,10 @@ fn command(text: &str, fleet: &Fleet) -> Command {
         "undo" => Command::Undo,
         other => panic!("no order `{other}`"),
     }
+}
+
+fn one() -> u32 {
+    1
 }
 
 /// What arrives of it as JSON.

@@ -113,6 +113,7 @@ pub(super) fn self_hosted(id: &str, weight: u32, state: State) -> Backend {
         budget: TimeDelta::minutes(8),
         cap: TimeDelta::minutes(10),
         grace: TimeDelta::minutes(2),
+        group: None,
         hardware: String::new(),
         expected: Vec::new(),
         ceiling: None,

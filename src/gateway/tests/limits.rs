@@ -84,6 +84,7 @@ fn model(fleet: &mut Fleet, change: impl FnOnce(&mut Model)) {
 fn waking(ago: i64, now: chrono::DateTime<chrono::Utc>) -> Backend {
     let since = now - TimeDelta::seconds(ago);
     let wake = Wake {
+        begun: true,
         since,
         by: "request".to_owned(),
         stages: vec![StageSpan {

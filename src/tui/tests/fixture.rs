@@ -171,6 +171,7 @@ fn own(rate: &str, hardware: &str, capacity: Capacity) -> Kind {
         budget: TimeDelta::minutes(8),
         cap: TimeDelta::minutes(10),
         grace: TimeDelta::seconds(120),
+        group: None,
         hardware: hardware.into(),
         expected: stages()
             .into_iter()
@@ -229,6 +230,7 @@ pub(in crate::tui) fn waking() -> State {
         percent: Some(61.0),
     });
     State::Waking(Wake {
+        begun: true,
         since: ago(408),
         by: "request".into(),
         stages: spans,

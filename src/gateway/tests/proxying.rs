@@ -1,8 +1,14 @@
 //! Requests to backends that are awake.
 
+use std::collections::BTreeMap;
+
+use tokio::sync::watch;
+
 use super::fake::{
-    chunk, error, feed, fleet, gateway, header, hosted, nobody, self_hosted, text, upstream, warm,
+    Gateway, chunk, error, feed, fleet, gateway, gateway_with, header, hosted, nobody, self_hosted,
+    t0, text, upstream, warm,
 };
+use crate::clock::Clock;
 use crate::fleet::model::{ColdPolicy, DataPath};
 use crate::fleet::request::Route;
 use crate::fleet::{Backend, Fleet, Observation, Usd};
@@ -361,6 +367,88 @@ async fn weights_hold_over_every_hundred_requests() {
         to_a += u32::from(header(&sent.await.unwrap(), "x-fleet-backend") == "a");
     }
     assert_eq!(to_a, 65);
+}
+
+/// The answers to `n` concurrent requests: how many came from each, by weight and otherwise.
+async fn shares(gateway: &Gateway, n: usize) -> BTreeMap<(String, String), usize> {
+    let sent: Vec<_> = (0..n).map(|_| gateway.send(CHAT, &[])).collect();
+    let mut shares = BTreeMap::new();
+    for sent in sent {
+        let answer = sent.await.unwrap();
+        assert_eq!(answer.status(), 200);
+        let of = ["x-fleet-backend", "x-fleet-route"].map(|name| header(&answer, name).to_owned());
+        *shares.entry(of.into()).or_default() += 1;
+    }
+    shares
+}
+
+#[tokio::test]
+async fn weights_hold_while_a_backend_fails_and_after_it_returned() {
+    let (down, is_down) = watch::channel(false);
+    let mut urls = Vec::new();
+    for name in ["a", "b", "c"] {
+        let (url, mut got) = upstream().await;
+        urls.push((name, url));
+        let is_down = is_down.clone();
+        tokio::spawn(async move {
+            while let Some(got) = got.recv().await {
+                let status = if name == "a" && *is_down.borrow() {
+                    503
+                } else {
+                    200
+                };
+                got.answer(status, &[], ANSWER);
+            }
+        });
+    }
+    let weights = [("a", 50), ("b", 30), ("c", 20)];
+    let picture = any(weights
+        .map(|(name, weight)| self_hosted(name, weight, warm()))
+        .into());
+    // A clock that is fast enough to see the circuit's pause end, and slow enough not to see it end in between.
+    let gateway = gateway_with(picture, &urls, |door| {
+        door.clock = Clock::starting_at(t0(), 5)
+    })
+    .await;
+    let by_weight = |n: usize, name: &str| ((name.to_owned(), "weight".to_owned()), n);
+    let all = BTreeMap::from([by_weight(50, "a"), by_weight(30, "b"), by_weight(20, "c")]);
+    assert_eq!(shares(&gateway, 100).await, all);
+
+    down.send_replace(true);
+    // Those that meet the failure are answered elsewhere; then nobody is sent there but a probe now and then.
+    while shares(&gateway, 1)
+        .await
+        .keys()
+        .all(|(_, route)| route == "weight")
+    {}
+    shares(&gateway, 20).await;
+    let left = shares(&gateway, 100).await;
+    let weighted: Vec<_> = left
+        .iter()
+        .filter(|((_, route), _)| route == "weight")
+        .collect();
+    assert!(
+        weighted.iter().all(|((name, _), _)| name != "a"),
+        "{left:?}"
+    );
+    let probes = 100 - weighted.iter().map(|(_, n)| **n).sum::<usize>();
+    let of_b = *left.get(&("b".to_owned(), "weight".to_owned())).unwrap();
+    // 60 of 100, but for the few that were a probe's.
+    assert!(
+        probes <= 5 && (60 - probes..=60).contains(&of_b),
+        "{left:?}"
+    );
+
+    down.send_replace(false);
+    while shares(&gateway, 1)
+        .await
+        .keys()
+        .all(|(name, _)| name != "a")
+    {}
+    // Every window of 100 is exact, wherever it begins.
+    assert_eq!(shares(&gateway, 100).await, all);
+    shares(&gateway, 37).await;
+    assert_eq!(shares(&gateway, 100).await, all);
 }
 
 /// Body, headers, status, code, and what the message says.

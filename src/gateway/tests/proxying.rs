@@ -407,7 +407,7 @@ async fn weights_hold_while_a_backend_fails_and_after_it_returned() {
         .into());
     // A clock that is fast enough to see the circuit's pause end, and slow enough not to see it end in between.
     let gateway = gateway_with(picture, &urls, |door| {
-        door.clock = Clock::starting_at(t0(), 5)
+        door.clock = Clock::starting_at(t0(), 5);
     })
     .await;
     let by_weight = |n: usize, name: &str| ((name.to_owned(), "weight".to_owned()), n);

@@ -290,6 +290,12 @@ fn a_config_is_checked_before_it_is_used() {
     let engine = "command = [\"vllm\"]\nport = 8000\n";
     let cases = [
         (format!("{model}{engine}"), 0, "is good"),
+        (format!("{model}{engine}group = \"box\"\n"), 0, "is good"),
+        (
+            format!("{model}{engine}group = \"box\"\nsleep = \"never\"\n"),
+            1,
+            "could never make room",
+        ),
         (
             format!("{model}{engine}[[model.backend]]\nname = \"b\"\n{engine}"),
             1,

@@ -167,7 +167,7 @@ impl Fleet {
                 ),
                 bad: false,
             });
-            let by = format!("room for {}", wanted.id);
+            let by = "its group".to_owned();
             actions.extend(self.feed(&id, Input::Drain { by }, now));
         }
         actions

@@ -41,12 +41,11 @@ pub(in crate::cli) fn check(config: &config::Config, now: DateTime<Utc>) -> Resu
             backend.env.clear();
             (backend.dir, backend.port) = (None, None);
             backend.url = Some("http://127.0.0.1:1".to_owned());
-            if backend
-                .sleep
-                .is_none_or(|way| way == config::Sleep::Release)
-            {
-                backend.sleep = Some(config::Sleep::Never);
-            }
+            // Its process is how it is started and ended.
+            backend
+                .launcher
+                .get_or_insert_with(|| "http://127.0.0.1:1".to_owned());
+            backend.sleep.get_or_insert(config::Sleep::Release);
         }
     }
     assemble(&config, &Engines::new(), 1, now).map(|_| ())

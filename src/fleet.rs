@@ -25,6 +25,7 @@ mod observe;
 pub mod order;
 pub mod preview;
 pub mod request;
+mod restart;
 pub mod restore;
 pub mod rule;
 mod tick;

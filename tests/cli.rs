@@ -92,7 +92,7 @@ impl Drop for Serve {
 
 /// The line, its status, and parts of what it says (standard output and error together), one after the other. `_` is a space within a word.
 const STORY: &[(&str, i32, &[&str])] = &[
-    ("status", 0, &["gpu0", "asleep", "api", "ready", "since"]),
+    ("status", 0, &["gpu0", "api", "ready", "since"]),
     (
         "wake nobody",
         3,

@@ -209,6 +209,10 @@ async fn an_engine_that_dies_is_told_with_its_reason() {
     kill(pid(engine(folder.path()).unwrap()), Signal::SIGKILL).unwrap();
     let told = serve.until("failed  phi-4/gpu0");
     assert!(told.contains("it was killed (SIGKILL)"), "{told}");
+    // It served: it is started again, and whoever asks meanwhile is held.
+    assert_eq!(ask(&serve).await.status(), 200);
+    serve.until("restart  wake  phi-4/gpu0: ended while it served");
+    serve.until("warm after");
     serve.signal(Signal::SIGTERM);
     serve.end();
 

@@ -119,6 +119,19 @@ impl Fleet {
                     Some(rate) if rate > Usd::ZERO => format!("; still billed ${rate}/h"),
                     Some(_) | None => String::new(),
                 };
+                let again = match (b.starts_again(), b.crash_loop()) {
+                    (Some(at), _) => format!(
+                        "; starts again in {}",
+                        span((at - self.now).max(TimeDelta::zero()))
+                    ),
+                    (None, Some((times, within))) => {
+                        format!(
+                            "; crash loop: {times} ends in {}, not started again",
+                            span(within)
+                        )
+                    }
+                    (None, None) => String::new(),
+                };
                 let keys: &[(char, &str)] = if b
                     .self_hosted()
                     .is_some_and(|f| f.sleep != super::backend::SleepWay::Never)
@@ -129,7 +142,7 @@ impl Fleet {
                 };
                 finding(
                     Severity::Critical,
-                    format!("failed{stage}: {}{paid}", failure.reason),
+                    format!("failed{stage}: {}{again}{paid}", failure.reason),
                     keys,
                 )
             }

@@ -24,6 +24,9 @@ pub struct Live {
     pub misses: u8,
     /// When a request last began, ran or ended.
     pub active_at: Option<DateTime<Utc>>,
+    /// When it ended while it served, newest last.
+    #[serde(default)]
+    pub crashes: Vec<DateTime<Utc>>,
     /// Since when it has had requests and produced nothing; `None` while it produces or has none.
     pub still_since: Option<DateTime<Utc>>,
     /// Requests a second over the window.

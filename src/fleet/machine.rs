@@ -344,6 +344,9 @@ pub fn step(backend: &mut Backend, input: Input, now: DateTime<Utc>) -> Outcome 
         // ## waking, warm, draining => failed
         (State::Waking(_) | State::Warm { .. } | State::Draining(_), Input::Exited { reason })
         | (State::Waking(_), Input::Started(Err(reason))) => {
+            if !matches!(backend.state, State::Waking(_)) {
+                backend.crashed(now);
+            }
             // Only a released machine stops costing with its engine.
             let allocated = backend.sleep_way().bills_asleep();
             fail(backend, reason, allocated, now)

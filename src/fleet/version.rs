@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::message::{Actor, AuditEntry, Command, Refusal, RefusalKind};
 use super::order::Ordered;
+use super::wake::State;
 use super::{BackendId, Fleet};
 
 impl Fleet {
@@ -25,7 +26,7 @@ impl Fleet {
             what: format!(
                 "{} has changed since you looked: {}",
                 self.target_of(command),
-                self.stands(command)
+                self.stands(command, State::word)
             ),
             hint: "look again, and repeat it if it still is what you want".to_owned(),
         };
@@ -44,7 +45,12 @@ impl Fleet {
     pub fn version(&self, command: &Command) -> String {
         // FNV-1a: it tells apart what operators did, and is nobody's secret.
         let hash = self
-            .stands(command)
+            .stands(command, |state| match state {
+                // A fleet moves on by itself; what counts is whether it runs.
+                State::Unknown { .. } | State::Asleep { .. } | State::Failed(_) => "down",
+                State::Waking(_) | State::Warm { .. } | State::Draining(_) => "up",
+                State::Ready { .. } | State::Limited { .. } | State::Down { .. } => "hosted",
+            })
             .bytes()
             .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
                 (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
@@ -52,13 +58,13 @@ impl Fleet {
         format!("{hash:016x}")
     }
 
-    /// The same in words.
-    fn stands(&self, command: &Command) -> String {
+    /// What stands of it, in words.
+    fn stands(&self, command: &Command, of: impl Fn(&State) -> &'static str) -> String {
         let of_backend = |id: &BackendId| {
             let Some(b) = self.backend(id) else {
                 return "it is gone".to_owned();
             };
-            let state = b.state.word();
+            let state = of(&b.state);
             let drained = b.drained.as_ref().map_or(String::new(), |drained| {
                 format!(", out of service by {}", drained.by)
             });

@@ -82,6 +82,8 @@ pub(crate) fn standing(backend: &Backend, now: DateTime<Utc>) -> Standing {
         // The picture may lag behind the end of the pause.
         State::Limited { until, .. } if *until <= now => Standing::Eligible,
         State::Limited { until, .. } => Standing::Limited(*until),
+        // It is started again by itself: as good as waking.
+        State::Failed(_) if backend.starts_again().is_some() => Standing::Coming,
         State::Failed(_) | State::Down { .. } => Standing::Failed,
     }
 }

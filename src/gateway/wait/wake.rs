@@ -20,6 +20,10 @@ const LOOK: Duration = Duration::from_millis(200);
 
 /// Those who were called go one by one. How many have gone is looked at this often, wall time.
 const SOON: Duration = Duration::from_millis(5);
+/// The same where few wait: they are gone soon enough one by one, on a machine with other things to do as well.
+const SOON_OF_FEW: Duration = Duration::from_millis(50);
+/// As many are few.
+const FEW_WAIT: usize = 64;
 /// Fewer than that many have a long way to go each, and could not arrive in order anyhow: more are called at once.
 const FEW: u64 = 10;
 /// As many are called at once at most.
@@ -115,7 +119,11 @@ impl Gate {
             let picture = Arc::clone(&fleet.borrow_and_update());
             self.look(&desk, &picture, wave);
             let (_, calling) = desk.room.gone_so_far();
-            let pause = if calling { SOON } else { LOOK };
+            let pause = match calling {
+                true if desk.room.len() < FEW_WAIT => SOON_OF_FEW,
+                true => SOON,
+                false => LOOK,
+            };
             if !calling {
                 wave = 1;
             }

@@ -147,7 +147,7 @@ def main():
     said = serve.run("audit", "-n", "1")[1].strip().splitlines()[-1]
     check("and the console a reason", gone and "killed" in said, said)
 
-    serve.run("wake", "cpu", "--yes", "--wait=5m")
+    check("it is started again by itself", serve.until("warm", 300))
     running = serve.engine()
     serve.process.kill()
     serve.process.wait()

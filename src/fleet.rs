@@ -65,7 +65,7 @@ pub struct Fleet {
     pub name: String,
     /// How many times faster than the wall's clock its time runs; 1 but for the demo.
     pub speed: u32,
-    /// When this process began to watch.
+    /// When it was first watched: by this process, or by the first of those whose record this one goes on with.
     pub started: DateTime<Utc>,
     /// The fleet time of this picture.
     pub now: DateTime<Utc>,
@@ -96,4 +96,29 @@ pub struct Fleet {
     pub not_recorded: Option<String>,
     /// Readings that were dropped because a queue was full.
     pub dropped: u64,
+}
+
+impl Fleet {
+    /// A fleet of nothing, watched from now on.
+    pub fn new(name: impl Into<String>, now: DateTime<Utc>) -> Self {
+        Self {
+            name: name.into(),
+            speed: 1,
+            started: now,
+            now,
+            gateway: None,
+            fixed_per_month: Usd::ZERO,
+            models: Vec::new(),
+            backends: Vec::new(),
+            requests: VecDeque::new(),
+            answered: 0,
+            failed: 0,
+            audit: VecDeque::new(),
+            findings: Vec::new(),
+            history: Arc::default(),
+            undo: VecDeque::new(),
+            not_recorded: None,
+            dropped: 0,
+        }
+    }
 }

@@ -307,15 +307,10 @@ async fn what_cannot_be_is_refused_with_what_to_do() {
 async fn two_consoles_see_the_same_and_one_wins() {
     let serve = Serve::start("127.0.0.1:0");
     let shutdown = CancellationToken::new();
-    let mut one = attach(serve.address(Some(OPERATE)), shutdown.clone())
-        .await
-        .unwrap();
-    let two = attach(serve.address(Some(OPERATE)), shutdown.clone())
-        .await
-        .unwrap();
-    let screen = attach(serve.address(Some(VIEW)), shutdown.clone())
-        .await
-        .unwrap();
+    let console = |token| within(attach(serve.address(Some(token)), shutdown.clone()));
+    let mut one = console(OPERATE).await.unwrap();
+    let two = console(OPERATE).await.unwrap();
+    let screen = console(VIEW).await.unwrap();
     let seen = one.snapshots.borrow().clone();
     assert_eq!(
         serde_json::to_value(&seen.models).unwrap(),
@@ -347,9 +342,8 @@ async fn two_consoles_see_the_same_and_one_wins() {
     );
 
     // A screen may look.
-    let refused = order(&screen, &screen.snapshots.borrow().clone(), weights(1, 1))
-        .await
-        .unwrap_err();
+    let seen = screen.snapshots.borrow().clone();
+    let refused = order(&screen, &seen, weights(1, 1)).await.unwrap_err();
     assert_eq!(refused.kind, RefusalKind::Forbidden);
     shutdown.cancel();
 }
@@ -358,9 +352,8 @@ async fn two_consoles_see_the_same_and_one_wins() {
 async fn a_console_waits_for_a_fleet_that_goes_away() {
     let serve = Serve::start("127.0.0.1:0");
     let shutdown = CancellationToken::new();
-    let mut handle = attach(serve.address(Some(OPERATE)), shutdown.clone())
-        .await
-        .unwrap();
+    let console = attach(serve.address(Some(OPERATE)), shutdown.clone());
+    let mut handle = within(console).await.unwrap();
     let before = handle.snapshots.borrow().clone();
     let address = serve.admin.strip_prefix("http://").unwrap().to_owned();
     let folder = serve.kill();
@@ -374,7 +367,6 @@ async fn a_console_waits_for_a_fleet_that_goes_away() {
     let unanswered = order(&handle, &before, weights(1, 1)).await.unwrap_err();
     assert_eq!(unanswered.kind, RefusalKind::Unanswered);
     let _again = Serve::on(folder, &address);
-    until(&mut handle, |fleet| fleet.started != before.started).await;
     within(handle.reach.wait_for(|reach| *reach == Reach::Near))
         .await
         .unwrap();

@@ -16,7 +16,6 @@ mod far {
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use fleetctl::actuator::Actuator;
 use fleetctl::clock::Clock;
@@ -79,8 +78,8 @@ async fn the_ledger_equals_what_the_upstreams_count() {
     let fleet = pictures
         .wait_for(|fleet| fleet.answered >= requests)
         .await
-        .unwrap();
-    let fleet = Arc::clone(&fleet);
+        .unwrap()
+        .clone();
     assert_eq!(fleet.answered, requests, "one record a request");
     let mut answered = 0;
     for upstream in &upstreams {

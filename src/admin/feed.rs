@@ -30,7 +30,8 @@ impl Feed {
         shutdown: CancellationToken,
     ) -> Self {
         let first = from.borrow_and_update().clone();
-        let run = format!("{:x}", first.started.timestamp_micros());
+        // Not by when the fleet began: a restart does not begin it anew.
+        let run = format!("{:x}", first.now.timestamp_micros());
         let (tell, newest) = watch::channel((0, Arc::clone(&first)));
         let kept = Arc::new(Mutex::new(VecDeque::from([(0, first)])));
         let keep = Arc::clone(&kept);
@@ -62,5 +63,24 @@ impl Feed {
     pub(super) fn at(&self, number: u64) -> Option<Numbered> {
         let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         kept.iter().find(|(of, _)| *of == number).cloned()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_restart_has_numbers_of_its_own() {
+        let at = |second| format!("2026-07-01T00:00:0{second}Z").parse().unwrap();
+        let begun = Fleet::new("m", at(0));
+        let mut restarted = Fleet::new("m", at(7));
+        restarted.started = begun.started;
+        let shutdown = CancellationToken::new();
+        let [one, other] = [begun, restarted].map(|first| {
+            let (_, pictures) = watch::channel(Arc::new(first));
+            Feed::start(pictures, shutdown.clone())
+        });
+        assert_ne!(one.run, other.run);
     }
 }

@@ -107,11 +107,7 @@ pub(super) fn assemble(
 
 fn empty(config: &config::Config, speed: u32, now: DateTime<Utc>) -> Result<Fleet> {
     Ok(Fleet {
-        name: config.name.clone(),
         speed,
-        started: now,
-        now,
-        gateway: None,
         fixed_per_month: config
             .fixed_per_month
             .as_ref()
@@ -119,17 +115,7 @@ fn empty(config: &config::Config, speed: u32, now: DateTime<Utc>) -> Result<Flee
             .transpose()
             .context("fixed_per_month")?
             .unwrap_or_default(),
-        models: Vec::new(),
-        backends: Vec::new(),
-        requests: VecDeque::new(),
-        answered: 0,
-        failed: 0,
-        audit: VecDeque::new(),
-        findings: Vec::new(),
-        history: Arc::default(),
-        undo: VecDeque::new(),
-        not_recorded: None,
-        dropped: 0,
+        ..Fleet::new(&config.name, now)
     })
 }
 

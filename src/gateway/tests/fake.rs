@@ -174,12 +174,6 @@ pub(in crate::gateway) fn far() -> Fleet {
 /// A fleet of one model, `m`, with these backends.
 pub(super) fn fleet(cold: ColdPolicy, data_path: DataPath, backends: Vec<Backend>) -> Fleet {
     Fleet {
-        name: "test".to_owned(),
-        speed: 1,
-        started: t0(),
-        now: t0(),
-        gateway: None,
-        fixed_per_month: Usd::ZERO,
         models: vec![Arc::new(Model {
             id: "m".into(),
             backends: backends.iter().map(|it| it.id.clone()).collect(),
@@ -191,15 +185,7 @@ pub(super) fn fleet(cold: ColdPolicy, data_path: DataPath, backends: Vec<Backend
             evals: Vec::new(),
         })],
         backends: backends.into_iter().map(Arc::new).collect(),
-        requests: VecDeque::new(),
-        answered: 0,
-        failed: 0,
-        audit: VecDeque::new(),
-        findings: Vec::new(),
-        history: Arc::default(),
-        undo: std::collections::VecDeque::new(),
-        not_recorded: None,
-        dropped: 0,
+        ..Fleet::new("test", t0())
     }
 }
 

@@ -10,6 +10,7 @@ mod forward;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod listen;
+mod plan;
 mod record;
 mod serve;
 #[cfg(test)]
@@ -20,11 +21,11 @@ mod worker;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use tokio::net::TcpListener;
-use tokio::sync::{Notify, Semaphore, mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -33,15 +34,13 @@ pub use crate::config::{Api, Auth, Gateway as Settings};
 use crate::fleet::{BackendId, Fleet, ModelId, Observation};
 use crate::handle;
 use choose::desk::Desk;
-use client::keys::Keys;
+use plan::{Past, Plan};
 use record::access_log::AccessLog;
 use record::metrics::Metrics;
 use record::outbox::Outbox;
-use upstream::slot::Slot;
-use upstream::wire::Opener;
 
 /// A backend's address and key. Secrets are not shown.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Upstream {
     /// Which backend.
     pub backend: BackendId,
@@ -94,7 +93,7 @@ pub struct Client {
 }
 
 /// A secret that is sent to an upstream and shown to nobody.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Key(String);
 
 impl Key {
@@ -132,19 +131,17 @@ pub struct Door {
 /// The gateway's state, shared by every request.
 #[derive(Debug)]
 struct Gate {
-    settings: Settings,
-    keys: Keys,
+    /// What follows the config.
+    plan: RwLock<Arc<Plan>>,
+    /// What earlier plans have under way.
+    past: Mutex<Past>,
     fleet: watch::Receiver<Arc<Fleet>>,
     orders: mpsc::Sender<handle::Order>,
     observations: mpsc::Sender<Observation>,
     outbox: Outbox,
     clock: Clock,
     started: DateTime<Utc>,
-    slots: HashMap<BackendId, Arc<Slot>>,
-    /// One a model: told when a backend of it has a place again.
-    freed: HashMap<ModelId, Arc<Notify>>,
     desks: RwLock<HashMap<ModelId, Arc<Desk>>>,
-    opener: Opener,
     metrics: Metrics,
     access_log: Option<AccessLog>,
     /// Places for client connections.
@@ -158,48 +155,37 @@ struct Gate {
 impl Gate {
     /// Must be called within a runtime.
     fn new(door: Door, shutdown: CancellationToken) -> Arc<Self> {
-        let mut slots = HashMap::new();
-        let mut freed: HashMap<ModelId, Arc<Notify>> = HashMap::new();
-        let secure = door.upstreams.iter().any(|it| it.url.starts_with("https:"));
         let picture = Arc::clone(&door.fleet.borrow());
-        for upstream in door.upstreams {
-            let Some(backend) = picture.backend(&upstream.backend) else {
-                continue;
-            };
-            let freed = freed.entry(backend.model.clone()).or_default();
-            match Slot::new(upstream, Arc::clone(freed)) {
-                Ok(slot) => {
-                    slots.insert(slot.id.clone(), Arc::new(slot));
-                }
-                Err(what) => tracing::error!("{what}; it gets no requests"),
-            }
-        }
+        let connections = door.settings.max_connections as usize;
         let access_log = door.settings.access_log.as_deref().and_then(|path| {
             let opened = AccessLog::open(path);
             opened
                 .inspect_err(|error| tracing::error!("access log {}: {error}", path.display()))
                 .ok()
         });
+        let plan = Plan::new(door.settings, door.clients, door.upstreams, &picture, None);
         Arc::new(Self {
-            keys: Keys::new(door.clients),
+            plan: RwLock::new(Arc::new(plan)),
+            past: Mutex::default(),
             fleet: door.fleet,
             orders: door.orders,
             observations: door.observations,
             outbox: Outbox::default(),
             clock: door.clock,
             started: Utc::now(),
-            slots,
-            freed,
             desks: RwLock::default(),
-            opener: Opener::new(secure),
             metrics: Metrics::default(),
             access_log,
-            places: Arc::new(Semaphore::new(door.settings.max_connections as usize)),
-            settings: door.settings,
+            places: Arc::new(Semaphore::new(connections)),
             tasks: TaskTracker::new(),
             runtime: tokio::runtime::Handle::current(),
             shutdown,
         })
+    }
+
+    /// The config as it is now.
+    fn plan(&self) -> Arc<Plan> {
+        Arc::clone(&self.plan.read().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// The newest picture. Cheap.
@@ -213,21 +199,49 @@ impl Gate {
     }
 }
 
-/// Serves clients until `shutdown`; what runs then may finish within a short grace, and every record has been sent on return.
+/// A gateway that is ready to serve.
+#[derive(Clone, Debug)]
+pub struct Gateway(Arc<Gate>);
+
+impl Gateway {
+    /// Prepares it; it ends with `shutdown`. Must be called within a runtime.
+    pub fn new(door: Door, shutdown: CancellationToken) -> Self {
+        Self(Gate::new(door, shutdown))
+    }
+
+    /// Goes on by a changed config. What is under way ends as it began: by the addresses, keys and rules of before.
+    ///
+    /// To be called when the picture has the new models and backends.
+    pub fn renew(&self, settings: Settings, clients: Vec<Client>, upstreams: Vec<Upstream>) {
+        self.0.renew(settings, clients, upstreams);
+    }
+
+    /// Requests that a backend has under way, one that is no longer in the config as well.
+    pub fn in_flight(&self, backend: &BackendId) -> u32 {
+        self.0.in_flight_of(backend)
+    }
+
+    /// Serves clients until the shutdown; what runs then may finish within a short grace, and every record has been sent on return.
+    pub async fn serve(self, listener: TcpListener) {
+        let gate = self.0;
+        gate.tasks.spawn(record::sampler::run(Arc::clone(&gate)));
+        gate.tasks.spawn(record::outbox::run(Arc::clone(&gate)));
+        match worker::Workers::start(&gate) {
+            Ok(workers) => listen::run(listener, &gate, workers).await,
+            Err(error) => tracing::error!("no threads to serve clients with: {error}"),
+        }
+        gate.tasks.close();
+        if tokio::time::timeout(listen::GRACE * 2, gate.tasks.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!("{} tasks did not end in time", gate.tasks.len());
+        }
+        record::outbox::empty(&gate).await;
+    }
+}
+
+/// Serves clients until `shutdown`, by one config: see [`Gateway`].
 pub async fn run(listener: TcpListener, door: Door, shutdown: CancellationToken) {
-    let gate = Gate::new(door, shutdown);
-    gate.tasks.spawn(record::sampler::run(Arc::clone(&gate)));
-    gate.tasks.spawn(record::outbox::run(Arc::clone(&gate)));
-    match worker::Workers::start(&gate) {
-        Ok(workers) => listen::run(listener, &gate, workers).await,
-        Err(error) => tracing::error!("no threads to serve clients with: {error}"),
-    }
-    gate.tasks.close();
-    if tokio::time::timeout(listen::GRACE * 2, gate.tasks.wait())
-        .await
-        .is_err()
-    {
-        tracing::warn!("{} tasks did not end in time", gate.tasks.len());
-    }
-    record::outbox::empty(&gate).await;
+    Gateway::new(door, shutdown).serve(listener).await;
 }

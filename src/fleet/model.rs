@@ -10,7 +10,7 @@ use super::rule::Rule;
 pub const MAX_WAITING: u32 = 10_000;
 
 /// The name that clients ask for.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Model {
     /// The name.
     pub id: ModelId,

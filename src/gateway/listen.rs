@@ -56,9 +56,11 @@ pub(super) async fn converse(gate: Arc<Gate>, stream: TcpStream, place: OwnedSem
     // Events are small: none waits for the next.
     let _ = stream.set_nodelay(true);
     let shutdown = gate.shutdown.clone();
-    let settings = &gate.settings;
+    let plan = gate.plan();
+    let settings = &plan.settings;
     let idle = settings.idle.to_std().unwrap_or_default();
     let stall = settings.client_stall.to_std().unwrap_or_default();
+    drop(plan);
     let io = TokioIo::new(Patient::new(stream, stall));
     let service = service_fn(move |request| {
         let gate = Arc::clone(&gate);

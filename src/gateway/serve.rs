@@ -63,7 +63,7 @@ where
     let path = request.uri().path();
     if let Some(operation) = operation(path) {
         only(method, &Method::POST, "POST")?;
-        let pass = gate.keys.admit(request.headers())?;
+        let pass = gate.plan().keys.admit(request.headers())?;
         return complete(gate, operation, request, arrived, id, pass).await;
     }
     match path {
@@ -82,12 +82,12 @@ where
         "/metrics" => {
             readable(method)?;
             // What is spent is nobody's business: a key opens this page too, where there are keys.
-            gate.keys.admit(request.headers())?;
+            gate.plan().keys.admit(request.headers())?;
             Ok(metrics(gate))
         }
         "/v1/models" => {
             readable(method)?;
-            let pass = gate.keys.admit(request.headers())?;
+            let pass = gate.plan().keys.admit(request.headers())?;
             let fleet = gate.picture();
             let models: Vec<_> = fleet
                 .models
@@ -102,7 +102,7 @@ where
         _ => match path.strip_prefix("/v1/models/") {
             Some(name) if !name.is_empty() => {
                 readable(method)?;
-                let pass = gate.keys.admit(request.headers())?;
+                let pass = gate.plan().keys.admit(request.headers())?;
                 let name = unescape(name);
                 let fleet = gate.picture();
                 if known(&name, &fleet, &pass) {
@@ -236,7 +236,8 @@ where
     // Records are never lost: where the fleet does not keep up, requests slow down.
     gate.outbox.has_room().await;
     let (parts, body) = request.into_parts();
-    let body = read(body, &parts.headers, &gate.settings).await?;
+    let plan = gate.plan();
+    let body = read(body, &parts.headers, &plan.settings).await?;
     let peek = super::client::peek::peek(operation, &body)
         .map_err(|wrong| Fault::invalid(wrong.message, wrong.param))?;
     let fleet = gate.picture();
@@ -244,8 +245,8 @@ where
         .desk(&peek.model, &fleet)
         .filter(|_| pass.may_ask(&peek.model))
         .ok_or_else(|| unknown(&peek.model, &fleet, &pass))?;
-    let wishes = Wishes::read(&parts.headers, &desk, &fleet, &peek, &pass, &gate.settings)?;
-    drop(fleet);
+    let wishes = Wishes::read(&parts.headers, &desk, &fleet, &peek, &pass, &plan.settings)?;
+    drop((fleet, plan));
     let headers = headers::outward(&parts.headers, id);
     let arrival = Arrival {
         at: arrived,

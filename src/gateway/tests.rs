@@ -6,4 +6,5 @@ mod cold;
 pub(super) mod fake;
 mod limits;
 mod proxying;
+mod renewal;
 mod rules;

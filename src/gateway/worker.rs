@@ -47,7 +47,7 @@ impl Workers {
     /// # Errors
     /// Where no thread or no runtime can be had.
     pub(super) fn start(gate: &Arc<Gate>) -> io::Result<Self> {
-        let wanted = match usize::from(gate.settings.threads) {
+        let wanted = match usize::from(gate.plan().settings.threads) {
             0 => count(),
             wanted => wanted,
         };

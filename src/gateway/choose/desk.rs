@@ -6,15 +6,17 @@ use chrono::{DateTime, Utc};
 use tokio::sync::Notify;
 
 use crate::fleet::model::DataPath;
+use crate::fleet::rule::Rule;
 use crate::fleet::{Backend, BackendId, Fleet, Model, ModelId};
 use crate::gateway::Gate;
 use crate::gateway::choose::balance::Balance;
 use crate::gateway::choose::route::{Row, Standing, standing};
+use crate::gateway::plan::Plan;
 use crate::gateway::upstream::slot::{Slot, lock};
 use crate::gateway::wait::room::{Group, Room};
 use crate::gateway::wait::wake::Asked;
 
-/// One model. Models and their backends stay as they are while the gateway runs; the picture says how they are.
+/// One model as the config has it; when that changes, a new desk takes its place. The picture says how its backends are.
 #[derive(Debug)]
 pub(crate) struct Desk {
     pub(crate) model: ModelId,
@@ -24,6 +26,8 @@ pub(crate) struct Desk {
     pub(crate) freed: Arc<Notify>,
     /// The newest wakes that were asked for.
     pub(crate) asked: Mutex<Vec<Asked>>,
+    /// The model when the desk was opened: those who wait keep to the rules that they came under.
+    then: Arc<Model>,
     at: usize,
     balance: Mutex<Balance>,
 }
@@ -47,16 +51,25 @@ impl Gate {
             return Some(Arc::clone(desk));
         }
         drop(known);
-        let desk = Arc::new(self.open_desk(&id, fleet)?);
+        if !fleet.models.iter().any(|model| model.id == id) {
+            return None;
+        }
+        // Opened while nobody renews the plan, by what is newest: no desk of an old plan stays.
         let mut known = self.desks.write().unwrap_or_else(PoisonError::into_inner);
-        Some(Arc::clone(known.entry(id).or_insert(desk)))
+        if let Some(desk) = known.get(&id) {
+            return Some(Arc::clone(desk));
+        }
+        let desk = Arc::new(self.open_desk(&id, &self.picture())?);
+        known.insert(id, Arc::clone(&desk));
+        Some(desk)
     }
 
     fn open_desk(&self, id: &ModelId, fleet: &Fleet) -> Option<Desk> {
         let at = fleet.models.iter().position(|model| model.id == *id)?;
+        let plan = self.plan();
         let seats = fleet.models[at].backends.iter().map(|id| Seat {
             id: id.clone(),
-            slot: self.slots.get(id).cloned(),
+            slot: plan.slots.get(id).cloned(),
             at: fleet
                 .backends
                 .iter()
@@ -67,8 +80,9 @@ impl Gate {
             model: id.clone(),
             seats: seats.collect(),
             room: Arc::default(),
-            freed: self.freed.get(id).cloned().unwrap_or_default(),
+            freed: plan.freed.get(id).cloned().unwrap_or_default(),
             asked: Mutex::default(),
+            then: Arc::clone(&fleet.models[at]),
             at,
             balance: Mutex::default(),
         })
@@ -86,6 +100,21 @@ impl Seat {
 }
 
 impl Desk {
+    /// Whether it is the one that this config would open.
+    pub(in crate::gateway) fn is_of(&self, fleet: &Fleet, plan: &Plan) -> bool {
+        let same = |seat: &Seat| match (&seat.slot, plan.slots.get(&seat.id)) {
+            (Some(mine), Some(now)) => Arc::ptr_eq(mine, now),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        self.model(fleet).is_some_and(|model| *model == *self.then) && self.seats.iter().all(same)
+    }
+
+    /// The rules that its requests are held against.
+    pub(crate) fn rules(&self) -> &[Rule] {
+        &self.then.rules
+    }
+
     /// Its model in a picture.
     pub(crate) fn model<'f>(&self, fleet: &'f Fleet) -> Option<&'f Model> {
         let hinted = fleet.models.get(self.at).filter(|it| it.id == self.model);
@@ -99,9 +128,7 @@ impl Desk {
         let model = self.model(fleet);
         let self_only =
             group.self_only || model.is_some_and(|model| model.data_path == DataPath::SelfHosted);
-        let rule = group
-            .rule
-            .and_then(|(at, _)| model.and_then(|model| model.rules.get(at)));
+        let rule = group.rule.and_then(|(at, _)| self.then.rules.get(at));
         let row = |(at, seat): (usize, &Seat)| {
             let named = group.asked.is_none_or(|asked| asked == at)
                 && rule.is_none_or(|rule| rule.to.contains(&seat.id));

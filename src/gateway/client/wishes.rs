@@ -41,7 +41,7 @@ impl Wishes {
         settings: &Settings,
     ) -> Result<Self, Fault> {
         let model = desk.model(fleet);
-        let rules = model.map_or(&[][..], |model| &model.rules);
+        let rules = desk.rules();
         let rule = rules::first(rules, headers, peek.facts);
         let asked = asked(headers, desk)?;
         if let Some(seat) = asked {

@@ -1,8 +1,6 @@
 //! Tells the fleet what the gateway has under way.
 
 use std::sync::Arc;
-use std::sync::PoisonError;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior};
@@ -56,13 +54,14 @@ pub(in crate::gateway) async fn run(gate: Arc<Gate>) {
 
 /// Closes connections that nobody uses, and opens the circuits of engines that hang.
 fn upkeep(gate: &Gate) {
-    for slot in gate.slots.values() {
+    let plan = gate.plan();
+    for slot in plan.slots.values() {
         slot.wires.sweep();
     }
     let fleet = gate.picture();
     for backend in &fleet.backends {
         if let Some(since) = fleet.hangs_since(backend)
-            && let Some(slot) = gate.slots.get(&backend.id)
+            && let Some(slot) = plan.slots.get(&backend.id)
             && slot.circuit().hangs(since, gate.clock.now())
         {
             tracing::warn!("{} has produced nothing since {since}", backend.id);
@@ -71,27 +70,15 @@ fn upkeep(gate: &Gate) {
 }
 
 fn count(gate: &Gate) -> Counts {
-    let mut in_flight: Vec<(BackendId, u32)> = gate
-        .slots
-        .values()
-        .map(|slot| (slot.id.clone(), slot.in_flight.load(Ordering::SeqCst)))
-        .collect();
-    in_flight.sort_unstable();
-    let desks = gate.desks.read().unwrap_or_else(PoisonError::into_inner);
-    let mut held: Vec<(ModelId, u32)> = desks
-        .values()
-        .map(|desk| (desk.model.clone(), desk.room.len() as u32))
-        .collect();
-    drop(desks);
-    held.sort_unstable();
-    (in_flight, held)
+    (gate.in_flight(), gate.held())
 }
 
 /// What the page of metrics says of now.
 pub(in crate::gateway) fn gauges(gate: &Gate) -> Gauges {
     let (in_flight, held) = count(gate);
     let now = gate.clock.now();
-    let mut circuits: Vec<_> = gate
+    let plan = gate.plan();
+    let mut circuits: Vec<_> = plan
         .slots
         .values()
         .map(|slot| (slot.id.clone(), slot.circuit().phase(now)))
@@ -102,7 +89,7 @@ pub(in crate::gateway) fn gauges(gate: &Gate) -> Gauges {
         in_flight,
         held,
         circuits,
-        connections: u64::from(gate.settings.max_connections).saturating_sub(free),
+        connections: u64::from(plan.settings.max_connections).saturating_sub(free),
         log_dropped: gate.access_log.as_ref().map_or(0, AccessLog::dropped),
         started: gate.started.timestamp_millis() as f64 / 1e3,
     }

@@ -195,7 +195,7 @@ async fn an_open_circuit_is_not_asked() {
     let urls = [("a", "http://127.0.0.1:9".to_owned())];
     let (door, _picture, mut orders, _observations) = door(picture, &urls);
     let gate = Gate::new(door, CancellationToken::new());
-    let slot = &gate.slots[&crate::fleet::BackendId::from("a")];
+    let slot = &gate.plan().slots[&crate::fleet::BackendId::from("a")];
     let mut flight = Flight::begin(slot, None, gate.clock.now()).unwrap();
     flight.fail(gate.clock.now());
     drop(flight);

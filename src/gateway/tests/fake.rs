@@ -21,7 +21,7 @@ use crate::clock::Clock;
 use crate::fleet::backend::{Capacity, Hosted, Price, SelfHosted, SleepWay};
 use crate::fleet::model::{ColdPolicy, DataPath, MAX_WAITING};
 use crate::fleet::{Backend, Fleet, Kind, Model, Observation, RequestRecord, State, Usd};
-use crate::gateway::{Door, Key, Settings, Upstream, run};
+use crate::gateway::{Door, Key, Settings, Upstream};
 use crate::handle::Order;
 
 /// A request as an upstream got it, and the way to answer it.
@@ -196,6 +196,8 @@ pub(super) struct Gateway {
     pub(super) orders: mpsc::Receiver<Order>,
     pub(super) observations: mpsc::Receiver<Observation>,
     pub(super) client: Client<HttpConnector, Full<Bytes>>,
+    /// The gateway itself.
+    pub(super) gate: crate::gateway::Gateway,
     _end: tokio_util::sync::DropGuard,
 }
 
@@ -244,9 +246,11 @@ pub(super) async fn gateway_with(
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
     let shutdown = CancellationToken::new();
-    tokio::spawn(run(listener, door, shutdown.clone()));
+    let gate = crate::gateway::Gateway::new(door, shutdown.clone());
+    tokio::spawn(gate.clone().serve(listener));
     Gateway {
         url,
+        gate,
         picture,
         orders,
         observations,

@@ -136,10 +136,10 @@ impl Gate {
         refused: &impl Fn(String) -> Outcome,
         leaving: &mut Option<Ticket>,
     ) -> Result<Outcome, Silence> {
-        let mut sent = wire::send(&self.opener, slot, request(ask, slot), false, leaving).await;
+        let mut sent = wire::send(&slot.opener, slot, request(ask, slot), false, leaving).await;
         if matches!(sent, Err(Unsent::Stale(_))) {
             // Nothing came back of it: the backend gave the connection up, and gets the request on a new one.
-            sent = wire::send(&self.opener, slot, request(ask, slot), true, leaving).await;
+            sent = wire::send(&slot.opener, slot, request(ask, slot), true, leaving).await;
         }
         let response = match sent {
             Ok(response) => response,

@@ -12,7 +12,7 @@ use crate::gateway::Upstream;
 use crate::gateway::upstream::address::{Address, credentials};
 use crate::gateway::upstream::circuit::Circuit;
 use crate::gateway::upstream::headroom::Teller;
-use crate::gateway::upstream::wire::Wires;
+use crate::gateway::upstream::wire::{Opener, Wires};
 
 /// One backend, ready to be sent to.
 #[derive(Debug)]
@@ -32,11 +32,14 @@ pub(crate) struct Slot {
     pub(crate) in_flight: AtomicU32,
     /// Open connections to it that nobody uses now.
     pub(crate) wires: Wires,
+    pub(crate) opener: Opener,
     /// What it said of its limits.
     pub(crate) headroom: Teller,
     /// Told when a place in it is free again; its model's waiting room listens.
     freed: Arc<Notify>,
     circuit: Mutex<Circuit>,
+    /// What it was made of.
+    of: Upstream,
 }
 
 /// A mutex whose holder panicked still holds a usable value here: every change to it is one step.
@@ -49,7 +52,11 @@ impl Slot {
     ///
     /// # Errors
     /// Where its address or its key cannot be sent.
-    pub(crate) fn new(upstream: Upstream, freed: Arc<Notify>) -> Result<Self, String> {
+    pub(crate) fn new(
+        upstream: Upstream,
+        opener: Opener,
+        freed: Arc<Notify>,
+    ) -> Result<Self, String> {
         Ok(Self {
             name: HeaderValue::from_str(upstream.backend.as_str())
                 .unwrap_or(HeaderValue::from_static("unnamed")),
@@ -57,16 +64,29 @@ impl Slot {
             credentials: credentials(&upstream)?,
             model: upstream
                 .model
-                .map(|name| serde_json::Value::String(name).to_string()),
+                .as_deref()
+                .map(|name| serde_json::Value::from(name).to_string()),
             stall_after: upstream.stall_after,
             continuous_usage: upstream.continuous_usage,
             in_flight: AtomicU32::new(0),
             wires: Wires::default(),
+            opener,
             headroom: Teller::default(),
             freed,
             circuit: Mutex::default(),
-            id: upstream.backend,
+            id: upstream.backend.clone(),
+            of: upstream,
         })
+    }
+
+    /// Whether it is what would be made of these.
+    pub(crate) fn is_of(&self, upstream: &Upstream, freed: &Arc<Notify>) -> bool {
+        self.of == *upstream && Arc::ptr_eq(&self.freed, freed)
+    }
+
+    /// Requests under way to it.
+    pub(crate) fn busy(&self) -> u32 {
+        self.in_flight.load(Ordering::SeqCst)
     }
 
     /// Its circuit, for a moment.
@@ -76,7 +96,7 @@ impl Slot {
 
     /// How many more requests it may be sent at once; `None`: any number.
     pub(crate) fn free(&self, limit: Option<u32>) -> Option<u32> {
-        limit.map(|limit| limit.saturating_sub(self.in_flight.load(Ordering::SeqCst)))
+        limit.map(|limit| limit.saturating_sub(self.busy()))
     }
 }
 

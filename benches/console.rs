@@ -184,6 +184,7 @@ fn fleet(now: DateTime<Utc>) -> Fleet {
         history: Arc::default(),
         undo: VecDeque::new(),
         not_recorded: None,
+        config_refused: None,
         dropped: 0,
     }
 }

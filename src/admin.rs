@@ -16,6 +16,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::handle::FleetHandle;
@@ -33,16 +34,17 @@ const OPENAPI: &str = include_str!("admin/openapi.json");
 #[derive(Debug)]
 struct Desk {
     handle: FleetHandle,
-    tokens: Vec<Token>,
+    tokens: watch::Receiver<Arc<[Token]>>,
     feed: feed::Feed,
     shutdown: CancellationToken,
 }
 
-/// Answers on `listener` until `shutdown`. Without tokens everybody who reaches it may do everything.
+/// Answers on `listener` until `shutdown`, to who has one of the tokens now known. Without any, everybody who reaches it
+/// may do everything.
 pub async fn run(
     listener: TcpListener,
     handle: FleetHandle,
-    tokens: Vec<Token>,
+    tokens: watch::Receiver<Arc<[Token]>>,
     shutdown: CancellationToken,
 ) {
     let desk = Arc::new(Desk {

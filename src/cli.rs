@@ -8,6 +8,7 @@ mod exit;
 mod fleet;
 #[cfg(target_os = "linux")]
 mod notify;
+mod reload;
 mod run;
 mod serve;
 mod simulate;

@@ -5,11 +5,13 @@ use std::path::Path;
 use serde::Deserialize;
 
 mod admin;
+mod diff;
 mod gateway;
 mod model;
 mod span;
 
 pub use admin::{Admin, AdminRole, AdminToken};
+pub use diff::{Difference, differences};
 pub use gateway::{ClientKey, Gateway};
 pub use model::{
     Api, Auth, Backend, Capacity, Cold, DataPath, Eval, Expected, Group, Model, Money, Price, Rule,
@@ -76,13 +78,22 @@ pub enum ConfigError {
 /// # Errors
 /// Where it cannot be read, is no TOML, has unknown keys or values that cannot be.
 pub fn load(path: &Path) -> Result<Config, ConfigError> {
+    read(path).map(|(config, _)| config)
+}
+
+/// The same, with the text that it stands in.
+///
+/// # Errors
+/// As [`load`].
+pub fn read(path: &Path) -> Result<(Config, String), ConfigError> {
     let shown = path.display().to_string();
     let text = std::fs::read_to_string(path).map_err(|cause| ConfigError::Read {
         path: shown.clone(),
         cause,
     })?;
-    toml::from_str(&text).map_err(|e| ConfigError::Wrong {
+    let config = toml::from_str(&text).map_err(|e| ConfigError::Wrong {
         path: shown,
         what: e.to_string(),
-    })
+    })?;
+    Ok((config, text))
 }

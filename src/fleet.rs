@@ -24,6 +24,7 @@ pub mod money;
 mod observe;
 pub mod order;
 pub mod preview;
+pub mod reload;
 pub mod request;
 mod restart;
 pub mod restore;
@@ -94,6 +95,9 @@ pub struct Fleet {
     /// Why what happens is not kept on disk now; `None` while it is, or nobody wants it to be.
     #[serde(default)]
     pub not_recorded: Option<String>,
+    /// Why the config on disk is not in force, where it is wrong.
+    #[serde(default)]
+    pub config_refused: Option<String>,
     /// Readings that were dropped because a queue was full.
     pub dropped: u64,
 }
@@ -118,6 +122,7 @@ impl Fleet {
             history: Arc::default(),
             undo: VecDeque::new(),
             not_recorded: None,
+            config_refused: None,
             dropped: 0,
         }
     }

@@ -1,16 +1,18 @@
 //! The one owner of the fleet: takes observations and orders in, publishes pictures, has actions performed.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::actuator::Actuator;
 use crate::clock::Clock;
-use crate::fleet::{Action, Fleet, Observation};
+use crate::fleet::reload::Reload;
+use crate::fleet::{Action, Backend, BackendId, Fleet, Observation};
 use crate::handle::{FleetHandle, Order, Reach};
 use crate::store::Journal;
 
@@ -30,8 +32,28 @@ pub struct Hub {
     pub handle: FleetHandle,
     /// Where sources and the gateway send what they read.
     pub observations: mpsc::Sender<Observation>,
+    /// Where a config that changed is sent.
+    pub configs: mpsc::Sender<Configured>,
     /// Ends when the hub has stopped and every action under way is done.
     pub task: tokio::task::JoinHandle<()>,
+}
+
+/// A config that changed.
+#[derive(Debug)]
+pub enum Configured {
+    /// It is good, and in force from now on.
+    Renewed {
+        /// What it makes of the fleet.
+        reload: Box<Reload>,
+        /// How backends are reached now.
+        actuator: Actuator,
+        /// The weights in it.
+        weights: HashMap<BackendId, u32>,
+        /// Gets the backends that are gone, once the new picture is published.
+        done: oneshot::Sender<Vec<Arc<Backend>>>,
+    },
+    /// It is wrong, and the one before stays in force.
+    Refused(String),
 }
 
 /// Starts the owner of `fleet`. It stops when `shutdown` is cancelled.
@@ -46,6 +68,7 @@ pub fn start(
 ) -> Hub {
     let (observe, observations) = mpsc::channel(OBSERVATIONS);
     let (order, orders) = mpsc::channel(ORDERS);
+    let (configure, configs) = mpsc::channel(1);
     let (publish, snapshots) = watch::channel(Arc::new(fleet.clone()));
     let (here, reach) = watch::channel(Reach::Near);
     let owner = Owner {
@@ -60,7 +83,7 @@ pub fn start(
         next: Instant::now(),
         _here: here,
     };
-    let task = tokio::spawn(owner.run(observations, orders, shutdown));
+    let task = tokio::spawn(owner.run(observations, orders, configs, shutdown));
     Hub {
         handle: FleetHandle {
             snapshots,
@@ -68,6 +91,7 @@ pub fn start(
             reach,
         },
         observations: observe,
+        configs: configure,
         task,
     }
 }
@@ -92,6 +116,7 @@ impl Owner {
         mut self,
         mut observations: mpsc::Receiver<Observation>,
         mut orders: mpsc::Receiver<Order>,
+        mut configs: mpsc::Receiver<Configured>,
         shutdown: CancellationToken,
     ) {
         // Compressed time needs finer ticks for its deadlines to be as exact as a real fleet's.
@@ -108,14 +133,13 @@ impl Owner {
                 biased;
                 () = shutdown.cancelled() => break,
                 Some(order) = orders.recv() => self.obey(order),
+                Some(config) = configs.recv() => self.configure(config),
                 n = observations.recv_many(&mut batch, BATCH) => {
                     if n == 0 { break }
                     self.take_in(&mut batch);
                 }
                 _ = ticks.tick() => {
-                    let actions = self.fleet.tick(self.clock.now());
-                    self.dirty = true;
-                    self.perform(actions);
+                    self.tick();
                     if let Some(journal) = &mut self.journal {
                         journal.seal(&self.fleet);
                         self.fleet.not_recorded = journal.trouble();
@@ -131,6 +155,39 @@ impl Owner {
         if let Some(journal) = &mut self.journal {
             // Whether or not it worked: this is the end.
             let _ = journal.flush(&self.fleet).await;
+        }
+    }
+
+    fn tick(&mut self) {
+        let actions = self.fleet.tick(self.clock.now());
+        self.dirty = true;
+        self.perform(actions);
+    }
+
+    fn configure(&mut self, config: Configured) {
+        // What has passed is accounted by what was in force.
+        self.tick();
+        let now = self.clock.now();
+        match config {
+            Configured::Refused(why) => {
+                self.fleet.refuse_config(&why, now);
+                self.publish();
+            }
+            Configured::Renewed {
+                reload,
+                actuator,
+                weights,
+                done,
+            } => {
+                let gone = self.fleet.reload(*reload, now);
+                self.actuator = Arc::new(actuator);
+                if let Some(journal) = &mut self.journal {
+                    journal.renew(&self.fleet, weights);
+                }
+                self.publish();
+                // Who asked may have ended meanwhile.
+                let _ = done.send(gone);
+            }
         }
     }
 

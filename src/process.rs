@@ -16,7 +16,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use nix::sys::signal::Signal;
@@ -92,7 +92,10 @@ pub enum End {
 /// One engine. Orders to it are carried out one after the other.
 #[derive(Debug)]
 pub struct Engine {
-    spec: Spec,
+    /// How it is started next time, and how long it gets to stop.
+    spec: RwLock<Arc<Spec>>,
+    /// Of its log and its record; stays.
+    folder: PathBuf,
     port: u16,
     phase: watch::Sender<Phase>,
     orders: Mutex<Runs>,
@@ -129,7 +132,8 @@ impl Engine {
             port,
             phase,
             orders: Mutex::new(Runs { count }),
-            spec,
+            folder: spec.folder.clone(),
+            spec: RwLock::new(Arc::new(spec)),
         });
         if let Some((record, being)) = found {
             tracing::info!("{} runs still, as process {}", engine.name(), being.pid);
@@ -150,9 +154,32 @@ impl Engine {
         self.port
     }
 
+    /// Is to be run otherwise from its next start on; what runs now goes on. See [`Self::may_become`].
+    pub fn renew(&self, spec: Spec) {
+        *self.spec.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(spec);
+    }
+
+    /// Whether it can be renewed so.
+    ///
+    /// # Errors
+    /// Where it would have to be found at another port.
+    pub fn may_become(&self, spec: &Spec) -> Result<(), String> {
+        match spec.port {
+            Some(port) if port != self.port => Err(format!(
+                "its port is {} as long as this `serve` runs, and cannot become {port}; restart `serve`, or give the backend another name",
+                self.port
+            )),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    fn spec(&self) -> Arc<Spec> {
+        Arc::clone(&self.spec.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// The log of its present run; before the first one it is not there.
     pub fn log(&self) -> PathBuf {
-        self.spec.folder.join("engine.log")
+        self.folder.join("engine.log")
     }
 
     /// Whether it runs, now and from now on.
@@ -174,17 +201,18 @@ impl Engine {
         runs.count += 1;
         let run = runs.count;
         let log = self.new_log().map_err(|error| {
-            let folder = self.spec.folder.display();
+            let folder = self.folder.display();
             format!("its log in {folder} cannot be written: {error}")
         })?;
-        let child = self.spawn(log)?;
+        let spec = self.spec();
+        let child = self.spawn(&spec, log)?;
         let being = child
             .id()
             .and_then(table::being)
             .ok_or("it ended at once; see its log")?;
-        let record = Record::new(run, &being, &self.spec, self.port);
-        record.write(&self.spec.folder).map_err(|error| {
-            let folder = self.spec.folder.display();
+        let record = Record::new(run, &being, &spec, self.port);
+        record.write(&self.folder).map_err(|error| {
+            let folder = self.folder.display();
             format!("what runs cannot be remembered in {folder}: {error}")
         })?;
         self.phase.send_replace(Phase::Running {
@@ -205,12 +233,13 @@ impl Engine {
         // Told before the deed: an end that was asked for is none by itself.
         self.phase.send_replace(Phase::Stopped);
         self.end_all().await?;
-        Record::forget(&self.spec.folder);
+        Record::forget(&self.folder);
         Ok(())
     }
 
     /// Ends every process of this engine: in peace first, then what is left.
     async fn end_all(&self) -> Result<(), String> {
+        let within = self.spec().stop_within;
         let begun = Instant::now();
         let mut told: Vec<Being> = Vec::new();
         loop {
@@ -218,12 +247,12 @@ impl Engine {
             if alive.is_empty() {
                 return Ok(());
             }
-            let signal = if begun.elapsed() < self.spec.stop_within {
+            let signal = if begun.elapsed() < within {
                 Signal::SIGTERM
             } else {
                 Signal::SIGKILL
             };
-            if begun.elapsed() > self.spec.stop_within + KILLED {
+            if begun.elapsed() > within + KILLED {
                 let left: Vec<_> = alive.iter().map(|it| it.pid.to_string()).collect();
                 return Err(format!(
                     "processes {} do not end, not even by KILL; they may hang in the GPU driver",
@@ -244,19 +273,15 @@ impl Engine {
 
     /// What runs of it.
     fn alive(&self) -> Vec<Being> {
-        let record = Record::read(&self.spec.folder).ok().flatten();
+        let record = Record::read(&self.folder).ok().flatten();
         let leader = record.and_then(|record| record.being());
         table::of(&format!("{MARK}={}", self.mark()), leader.as_ref())
     }
 
-    fn spawn(&self, log: File) -> Result<Child, String> {
+    fn spawn(&self, spec: &Spec, log: File) -> Result<Child, String> {
         let port = self.port.to_string();
         let filled = |text: &str| text.replace("{port}", &port);
-        let (program, arguments) = self
-            .spec
-            .command
-            .split_first()
-            .ok_or("its command is empty")?;
+        let (program, arguments) = spec.command.split_first().ok_or("its command is empty")?;
         let again = log.try_clone().map_err(|error| error.to_string())?;
         let mut command = Command::new(filled(program));
         command
@@ -266,21 +291,21 @@ impl Engine {
             .stderr(again)
             .env(MARK, self.mark())
             .process_group(0);
-        if !self.spec.gpus.is_empty() {
-            let list: Vec<_> = self.spec.gpus.iter().map(u32::to_string).collect();
+        if !spec.gpus.is_empty() {
+            let list: Vec<_> = spec.gpus.iter().map(u32::to_string).collect();
             // The order of nvidia-smi, which is the one that people mean.
             command.env("CUDA_DEVICE_ORDER", "PCI_BUS_ID");
             command.env("CUDA_VISIBLE_DEVICES", list.join(","));
         }
-        for (name, value) in &self.spec.env {
+        for (name, value) in &spec.env {
             command.env(name, filled(value));
         }
-        if let Some(dir) = &self.spec.dir {
+        if let Some(dir) = &spec.dir {
             command.current_dir(dir);
         }
         command.spawn().map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => {
-                let dir = self.spec.dir.as_deref().filter(|dir| !dir.is_dir());
+                let dir = spec.dir.as_deref().filter(|dir| !dir.is_dir());
                 match dir {
                     Some(dir) => format!("its folder {} is not there", dir.display()),
                     None => format!("`{program}` is not there; give its whole path, or install it"),
@@ -308,7 +333,7 @@ impl Engine {
     /// An empty log; those of the runs before go down one place.
     fn new_log(&self) -> io::Result<File> {
         let current = self.log();
-        let old = |n: u32| self.spec.folder.join(format!("engine.{n}.log"));
+        let old = |n: u32| self.folder.join(format!("engine.{n}.log"));
         for n in (1..OLD_LOGS).rev() {
             moved(&old(n), &old(n + 1))?;
         }
@@ -345,11 +370,11 @@ impl Engine {
     }
 
     fn mark(&self) -> String {
-        self.spec.folder.display().to_string()
+        self.folder.display().to_string()
     }
 
     fn name(&self) -> String {
-        let name = self.spec.folder.file_name().unwrap_or_default();
+        let name = self.folder.file_name().unwrap_or_default();
         name.to_string_lossy().into_owned()
     }
 }

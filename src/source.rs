@@ -63,6 +63,18 @@ pub struct Target {
     pub sleeps: bool,
 }
 
+impl Target {
+    /// Whether both are read alike.
+    pub fn is_as(&self, other: &Self) -> bool {
+        let process = |it: &Self| it.process.as_ref().map(Arc::as_ptr);
+        process(self) == process(other)
+            && (&self.backend, &self.url, self.hosted, self.sleeps)
+                == (&other.backend, &other.url, other.hosted, other.sleeps)
+            && (&self.key, &self.launcher, &self.gpu_metrics, &self.gpus)
+                == (&other.key, &other.launcher, &other.gpu_metrics, &other.gpus)
+    }
+}
+
 /// Sends all readings of one backend to `out`, one round `every` so often on the wall, until `shutdown`.
 ///
 /// A full `out` loses engine and GPU readings, which are counted; everything else waits for its place.

@@ -12,9 +12,12 @@ use std::path::Path;
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
+use fleetctl::fleet::Fleet;
+use fleetctl::remote::{Address, attach};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
 /// Longer than any of this takes; what hangs fails.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -225,7 +228,7 @@ async fn an_engine_that_dies_is_told_with_its_reason() {
         "one that is run otherwise is started anew"
     );
     serve.until("warm after");
-    serve.signal(Signal::SIGHUP);
+    serve.signal(Signal::SIGINT);
     serve.end();
 }
 
@@ -296,4 +299,101 @@ async fn what_operators_want_and_what_was_spent_outlives_a_kill() {
     assert_eq!(requests["requests"].as_array().unwrap().len(), 1);
     second.signal(Signal::SIGTERM);
     second.end();
+}
+
+#[tokio::test]
+async fn a_changed_config_is_taken_as_a_whole_or_refused_as_a_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let more = "weight = 65\nidle_after = \"1h\"\n[[model.backend]]\nname = \"api\"\nurl = \"http://127.0.0.1:9\"\nhosted = true\nweight = 35\n";
+    let mut serve = Serve::start(folder.path(), more);
+    command(&serve, json!({"command": "wake", "backend": "gpu0"})).await;
+    serve.until("warm after");
+    let weights = json!([["gpu0", 80], ["api", 20]]);
+    command(
+        &serve,
+        json!({"command": "weights", "model": "phi-4", "weights": weights}),
+    )
+    .await;
+    let shutdown = CancellationToken::new();
+    let address = Address {
+        url: serve.admin.clone(),
+        token: None,
+    };
+    let mut console = attach(address, shutdown.clone()).await.unwrap().snapshots;
+    let path = folder.path().join("fleet.toml");
+    let first = std::fs::read_to_string(&path).unwrap();
+
+    // One weight changes, and a backend comes: the file alone is enough.
+    let second = first.replace("weight = 65", "weight = 10")
+        + "[[model.backend]]\nname = \"other\"\nurl = \"http://127.0.0.1:9\"\nweight = 0\n";
+    std::fs::write(&path, &second).unwrap();
+    serve.until("config  reload  model phi-4, backend other: added");
+    serve.until("config  reload  model phi-4, backend gpu0: weight 65 → 10");
+    let now = backends(&serve).await;
+    assert_eq!(now[0]["weight"], 10, "what the config changed");
+    assert_eq!(now[1]["weight"], 20, "what only an operator changed");
+    assert_eq!(now[0]["state"], "warm");
+    assert_eq!(now[2]["backend"], "other");
+    assert_eq!(ask(&serve).await.status(), 200);
+
+    // Wrong in one place, nothing of it counts.
+    let wrong = second
+        .replace("weight = 10", "weight = 11")
+        .replace("name = \"other\"", "name = \"api\"");
+    std::fs::write(&path, &wrong).unwrap();
+    let told = serve.until("refused; the one before stays in force");
+    assert!(
+        told.contains("backend `api`: that name stands twice"),
+        "{told}"
+    );
+    assert_eq!(backends(&serve).await[0]["weight"], 10);
+    let moved = second.replace("listen = \"127.0.0.1:0\"", "listen = \"127.0.0.1:1\"");
+    std::fs::write(&path, &moved).unwrap();
+    serve.until("`listen` cannot change while `serve` runs");
+
+    // Without its process in the config, the process ends; and with it, the account goes on.
+    let spent = |told: Value| told["backends"][0]["ledger"]["requests"].clone();
+    let engineless = format!(
+        "listen = \"127.0.0.1:0\"\n[[model]]\nname = \"phi-4\"\n{}",
+        &second[second.find("[[model.backend]]\nname = \"api\"").unwrap()..]
+    );
+    std::fs::write(&path, engineless).unwrap();
+    serve.signal(Signal::SIGHUP);
+    serve.until("backend gpu0: removed");
+    let names = |fleet: &Fleet| -> Vec<String> {
+        let names = fleet.backends.iter().map(|b| b.id.to_string());
+        names.collect()
+    };
+    let without = console.wait_for(|fleet| names(fleet) == ["api", "other"]);
+    drop(
+        tokio::time::timeout(PATIENCE, without)
+            .await
+            .unwrap()
+            .unwrap(),
+    );
+    let running = engine(folder.path());
+    while running.is_some() && engine(folder.path()).is_some() {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    std::fs::write(&path, &second).unwrap();
+    serve.signal(Signal::SIGHUP);
+    serve.until("backend gpu0: added");
+    let back = console.wait_for(|fleet| names(fleet) == ["gpu0", "api", "other"]);
+    let back = tokio::time::timeout(PATIENCE, back)
+        .await
+        .unwrap()
+        .unwrap()
+        .clone();
+    assert_eq!(back.backends[0].ledger.requests, 1);
+    shutdown.cancel();
+    let url = format!("{}/fleet/v1/ledger", serve.admin);
+    let ledger: Value = reqwest::get(url).await.unwrap().json().await.unwrap();
+    assert_eq!(spent(ledger), 1);
+    command(&serve, json!({"command": "wake", "backend": "gpu0"})).await;
+    serve.until("warm after");
+    assert_eq!(ask(&serve).await.status(), 200);
+    serve.signal(Signal::SIGHUP);
+    serve.until("read again; nothing in it changed");
+    serve.signal(Signal::SIGTERM);
+    serve.end();
 }

@@ -81,7 +81,7 @@ async fn live(args: Args, theme: tui::theme::Theme) -> Result<()> {
     }
     let ended = if args.headless {
         println!("gateway on http://{}/v1", running.address);
-        tell_until_interrupted(running.hub.handle.snapshots.clone()).await
+        tell_until_interrupted(running.hub.handle.snapshots.clone(), Hangup::Ends).await
     } else {
         let options = options(&args, theme);
         tui::run::run(running.hub.handle.clone(), options, shutdown.clone())
@@ -131,9 +131,19 @@ pub(super) fn raise_descriptors() {
     }
 }
 
+/// What SIGHUP means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hangup {
+    /// The terminal is gone: the end.
+    Ends,
+    /// Somebody else listens to it.
+    GoesOn,
+}
+
 /// Prints what happens as plain lines until a signal comes.
 pub(super) async fn tell_until_interrupted(
     mut snapshots: watch::Receiver<Arc<Fleet>>,
+    hangup: Hangup,
 ) -> Result<()> {
     let (mut term, mut hup) = (
         signal(SignalKind::terminate())?,
@@ -144,7 +154,7 @@ pub(super) async fn tell_until_interrupted(
         tokio::select! {
             _ = tokio::signal::ctrl_c() => return Ok(()),
             _ = term.recv() => return Ok(()),
-            _ = hup.recv() => return Ok(()),
+            _ = hup.recv(), if hangup == Hangup::Ends => return Ok(()),
             changed = snapshots.changed() => if changed.is_err() { return Ok(()) },
         }
         let fleet = snapshots.borrow_and_update().clone();

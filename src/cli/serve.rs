@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use chrono::Utc;
 use etcetera::BaseStrategy as _;
 use tokio::net::TcpListener;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -18,10 +19,12 @@ use super::assemble::{self, Engines, secret};
 use super::fleet::{self, Running};
 #[cfg(target_os = "linux")]
 use super::notify;
-use super::run::{raise_descriptors, tell_until_interrupted, write_diagnostics};
+use super::reload::Follower;
+use super::run::{Hangup, raise_descriptors, tell_until_interrupted, write_diagnostics};
 use crate::admin::{self, Role, Token};
 use crate::clock::Clock;
 use crate::config::{self, Config};
+use crate::fleet::BackendId;
 use crate::process::{self, Spec};
 use crate::secret::Hashed;
 use crate::store::{self, Store};
@@ -56,34 +59,34 @@ pub(super) fn run(serve: &Serve, shared: &Shared) -> Result<()> {
     let Some(path) = &shared.config else {
         bail!("serve needs a fleet; name its file with --config");
     };
-    let config = config::load(path)?;
+    let (config, text) = config::read(path)?;
     assemble::check(&config, Utc::now())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .context("no threads to run on")?;
-    let served = runtime.block_on(live(serve, path, &config));
+    let served = runtime.block_on(live(serve, path, config, text));
     runtime.shutdown_timeout(Duration::from_secs(1));
     served
 }
 
-async fn live(serve: &Serve, path: &Path, config: &Config) -> Result<()> {
+async fn live(serve: &Serve, path: &Path, config: Config, text: String) -> Result<()> {
     let state = match &serve.state {
         Some(folder) => folder.clone(),
         None => usual_state(&config.name)?,
     };
     let _lock = lock(&state)?;
-    let listener = fleet::bind(serve.listen.unwrap_or(config.listen), config, false)?;
-    let tokens = tokens(config)?;
+    let listener = fleet::bind(serve.listen.unwrap_or(config.listen), &config, false)?;
+    let tokens = tokens(&config)?;
     let door = bind_admin(serve.admin.unwrap_or(config.admin.listen), &tokens)?;
     let admin_address = door.local_addr()?;
     let here = path.parent().unwrap_or(Path::new("."));
-    let engines = open_engines(config, &state, here).await?;
+    let engines = open_engines(&config, &state, here).await?;
     let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
     let (store, kept, writer) = Store::start(store::file(&state));
-    let running = Running::start(
-        config,
+    let mut running = Running::start(
+        &config,
         &engines,
         Some((store, kept)),
         listener,
@@ -91,17 +94,34 @@ async fn live(serve: &Serve, path: &Path, config: &Config) -> Result<()> {
         tasks.clone(),
         shutdown.clone(),
     )?;
+    let (tell, known) = watch::channel(tokens.into());
     tasks.spawn(admin::run(
         door,
         running.hub.handle.clone(),
-        tokens,
+        known,
         shutdown,
     ));
+    let mut follower = Follower {
+        path: path.to_owned(),
+        state,
+        config,
+        text,
+        engines,
+        tokens: tell,
+        open: (
+            !running.address.ip().is_loopback(),
+            !admin_address.ip().is_loopback(),
+        ),
+    };
     println!("gateway on http://{}/v1", running.address);
     println!("admin on http://{admin_address}");
     #[cfg(target_os = "linux")]
     notify::tell("READY=1");
-    let ended = tell_until_interrupted(running.hub.handle.snapshots.clone()).await;
+    let pictures = running.hub.handle.snapshots.clone();
+    let ended = tokio::select! {
+        ended = tell_until_interrupted(pictures, Hangup::GoesOn) => ended,
+        ended = follower.follow(&mut running) => ended,
+    };
     #[cfg(target_os = "linux")]
     notify::tell("STOPPING=1");
     running.end(serve.farewell).await;
@@ -109,13 +129,13 @@ async fn live(serve: &Serve, path: &Path, config: &Config) -> Result<()> {
     let written = tokio::task::spawn_blocking(move || writer.join());
     let _ = tokio::time::timeout(LAST_ROWS, written).await;
     if !serve.keep_engines {
-        stop_all(&engines).await;
+        stop_all(&follower.engines).await;
     }
     ended
 }
 
 /// Who may look and act, with their secrets.
-fn tokens(config: &Config) -> Result<Vec<Token>> {
+pub(super) fn tokens(config: &Config) -> Result<Vec<Token>> {
     let mut tokens: Vec<Token> = Vec::new();
     for (at, token) in config.admin.tokens.iter().enumerate() {
         let place = || format!("[[admin.token]] {} (`{}`)", at + 1, token.name);
@@ -159,25 +179,36 @@ async fn stop_all(engines: &Engines) {
     futures_util::future::join_all(stopping).await;
 }
 
+/// The engines that a config describes, with their places in it.
+pub(super) fn specs(config: &Config, state: &Path, here: &Path) -> Vec<(BackendId, String, Spec)> {
+    let all = config
+        .models
+        .iter()
+        .flat_map(|model| model.backends.iter().map(move |backend| (model, backend)))
+        .filter(|(_, backend)| !backend.command.is_empty());
+    let spec = |(model, backend): (&config::Model, &config::Backend)| {
+        let spec = Spec {
+            command: backend.command.clone(),
+            env: backend.env.clone().into_iter().collect(),
+            dir: Some(backend.dir.clone().unwrap_or_else(|| here.to_owned()))
+                .filter(|dir| !dir.as_os_str().is_empty()),
+            port: backend.port,
+            gpus: backend.gpus.clone(),
+            stop_within: backend.stop_within.to_std().unwrap_or_default(),
+            folder: state.join("engines").join(file_name(&backend.name)),
+        };
+        let place = format!("model `{}`, backend `{}`", model.name, backend.name);
+        (backend.name.as_str().into(), place, spec)
+    };
+    all.map(spec).collect()
+}
+
 /// Takes up the engines that the config describes.
 async fn open_engines(config: &Config, state: &Path, here: &Path) -> Result<Engines> {
     let mut engines = Engines::new();
-    for model in &config.models {
-        for backend in model.backends.iter().filter(|it| !it.command.is_empty()) {
-            let place = || format!("model `{}`, backend `{}`", model.name, backend.name);
-            let spec = Spec {
-                command: backend.command.clone(),
-                env: backend.env.clone().into_iter().collect(),
-                dir: Some(backend.dir.clone().unwrap_or_else(|| here.to_owned()))
-                    .filter(|dir| !dir.as_os_str().is_empty()),
-                port: backend.port,
-                gpus: backend.gpus.clone(),
-                stop_within: backend.stop_within.to_std().unwrap_or_default(),
-                folder: state.join("engines").join(file_name(&backend.name)),
-            };
-            let engine = process::Engine::open(spec).await.with_context(place)?;
-            engines.insert(backend.name.as_str().into(), engine);
-        }
+    for (id, place, spec) in specs(config, state, here) {
+        let engine = process::Engine::open(spec).await.with_context(|| place)?;
+        engines.insert(id, engine);
     }
     Ok(engines)
 }

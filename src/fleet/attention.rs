@@ -58,6 +58,14 @@ impl Fleet {
                 keys: Vec::new(),
             });
         }
+        if let Some(why) = &self.config_refused {
+            findings.push(Finding {
+                severity: Severity::Warning,
+                backend: None,
+                what: format!("the config on disk is refused, the one before is in force: {why}"),
+                keys: Vec::new(),
+            });
+        }
         if self.dropped > 0 {
             let what = format!("{} readings were dropped: a queue was full", self.dropped);
             findings.push(Finding {

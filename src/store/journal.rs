@@ -36,21 +36,28 @@ impl Journal {
     pub fn new(store: Store, fleet: &Fleet, configured: HashMap<BackendId, u32>) -> Self {
         store.record(Row::Started(fleet.started));
         let weight = |b: &Backend| configured.get(&b.id).copied().unwrap_or(b.weight);
-        let seen = fleet.backends.iter().map(|b| {
-            let seen = Seen {
-                desired: Desired::of(b, weight(b)),
-                wake: b.wakes.back().cloned(),
-                minute: b.ledger.minutes.back().map(|minute| minute.start),
-                picture: Arc::clone(b),
-            };
-            (b.id.clone(), seen)
-        });
+        let seen = fleet
+            .backends
+            .iter()
+            .map(|b| (b.id.clone(), Seen::now(b, weight(b))));
         Self {
             seen: seen.collect(),
             audit: fleet.audit.back().cloned(),
             configured,
             store,
         }
+    }
+
+    /// Goes on by a changed config: with the backends that are new, and the weights that stand in it.
+    pub fn renew(&mut self, fleet: &Fleet, configured: HashMap<BackendId, u32>) {
+        for b in &fleet.backends {
+            let weight = configured.get(&b.id).copied().unwrap_or(b.weight);
+            self.seen
+                .entry(b.id.clone())
+                .or_insert_with(|| Seen::now(b, weight));
+        }
+        self.seen.retain(|id, _| fleet.backend(id).is_some());
+        self.configured = configured;
     }
 
     /// Why nothing is recorded now.
@@ -104,6 +111,16 @@ impl Journal {
 }
 
 impl Seen {
+    /// Of a backend whose past is in the store already.
+    fn now(b: &Arc<Backend>, configured: u32) -> Self {
+        Self {
+            desired: Desired::of(b, configured),
+            wake: b.wakes.back().cloned(),
+            minute: b.ledger.minutes.back().map(|minute| minute.start),
+            picture: Arc::clone(b),
+        }
+    }
+
     fn take(&mut self, store: &Store, b: &Arc<Backend>, configured: u32) {
         let desired = Desired::of(b, configured);
         if desired != self.desired {

@@ -49,6 +49,7 @@ pub(crate) fn fleet() -> Fleet {
         history: Arc::default(),
         undo: VecDeque::new(),
         not_recorded: None,
+        config_refused: None,
         dropped: 0,
     }
 }

@@ -105,6 +105,7 @@ pub(crate) fn fleet(backends: Vec<Backend>) -> Fleet {
         history: Arc::default(),
         undo: VecDeque::new(),
         not_recorded: None,
+        config_refused: None,
         dropped: 0,
     }
 }

@@ -261,6 +261,7 @@ impl Story {
             history: Arc::default(),
             undo: VecDeque::new(),
             not_recorded: None,
+            config_refused: None,
             dropped: 0,
         }
     }

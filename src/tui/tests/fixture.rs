@@ -488,6 +488,7 @@ pub(in crate::tui) fn fleet() -> Fleet {
         backends,
         undo: VecDeque::new(),
         not_recorded: None,
+        config_refused: None,
         dropped: 0,
     }
 }

@@ -29,6 +29,9 @@ pub struct Config {
     /// Where the gateway listens; port 0 takes a free one.
     #[serde(default = "default_listen")]
     pub listen: std::net::SocketAddr,
+    /// Whose hours `keep_warm` means: `Europe/Berlin`; this machine's where nothing is said.
+    #[serde(default)]
+    pub time_zone: Option<String>,
     /// Dollars a month that come with self-hosting whatever the traffic: labour, egress, storage.
     #[serde(default)]
     pub fixed_per_month: Option<Money>,

@@ -29,6 +29,7 @@ pub mod request;
 mod restart;
 pub mod restore;
 pub mod rule;
+pub mod schedule;
 mod tick;
 mod version;
 pub mod wake;

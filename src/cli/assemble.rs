@@ -2,6 +2,7 @@
 
 mod check;
 mod clients;
+mod kind;
 mod rules;
 
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -12,18 +13,18 @@ use chrono::{DateTime, Utc};
 
 use crate::actuator::Reach;
 use crate::config;
-use crate::fleet::backend::{Capacity, Hosted, Pin, Price, SelfHosted, SleepWay};
-use crate::fleet::group::Group;
+use crate::fleet::backend::{Pin, SleepWay};
 use crate::fleet::ledger::Ledger;
 use crate::fleet::live::Live;
 use crate::fleet::model::{ColdPolicy, DataPath, Eval};
-use crate::fleet::{Backend, BackendId, Fleet, Kind, Model, Stage, State, Usd};
+use crate::fleet::{Backend, BackendId, Fleet, Model, State, Usd};
 use crate::gateway::{Client, Key, Upstream};
 use crate::process;
 use crate::source::Target;
 pub(super) use check::check;
 use clients::clients;
 pub(super) use clients::secret;
+use kind::{hosted, self_hosted, sleep_way};
 use rules::rules;
 
 /// The engines that are processes of ours.
@@ -97,7 +98,7 @@ pub(super) fn assemble(
                 backends.insert(backend.name.clone()),
                 "{place}: that name stands twice; backends are unique within a fleet"
             );
-            add_backend(&mut out, &mut facts, backend, engines, &config.groups, now)
+            add_backend(&mut out, &mut facts, backend, engines, config, now)
                 .with_context(|| place)?;
         }
         out.fleet.models.push(Arc::new(facts));
@@ -124,7 +125,7 @@ fn add_backend(
     model: &mut Model,
     c: &config::Backend,
     engines: &Engines,
-    groups: &[config::Group],
+    config: &config::Config,
     now: DateTime<Utc>,
 ) -> Result<()> {
     let id = BackendId::from(c.name.as_str());
@@ -140,7 +141,7 @@ fn add_backend(
     let kind = if c.hosted {
         hosted(c)?
     } else {
-        self_hosted(c, sleep, groups)?
+        self_hosted(c, sleep, config)?
     };
     let pin = c.pinned.as_ref().map(|reason| Pin {
         until: None,
@@ -173,6 +174,7 @@ fn add_backend(
         max_running: c.max_running,
         weight: c.weight,
         pin,
+        scheduled: None,
         drained: None,
         live: Live::default(),
         sample: None,
@@ -267,119 +269,6 @@ fn access(c: &config::Backend) -> Result<(Option<String>, config::Auth)> {
         config::Api::Azure | config::Api::AzureV1 => config::Auth::ApiKey,
     });
     Ok((key, auth))
-}
-
-fn sleep_way(c: &config::Backend) -> Result<SleepWay> {
-    let own = !c.command.is_empty();
-    let usual = if own {
-        config::Sleep::Release
-    } else {
-        config::Sleep::Never
-    };
-    let way = match c.sleep.unwrap_or(usual) {
-        config::Sleep::Never => SleepWay::Never,
-        config::Sleep::Level1 => SleepWay::Level1,
-        config::Sleep::Level2 => SleepWay::Level2,
-        config::Sleep::Release => SleepWay::Release,
-    };
-    ensure!(
-        way != SleepWay::Release || c.launcher.is_some() || own,
-        "sleep = \"release\" needs a launcher that starts and stops the engine"
-    );
-    ensure!(
-        way == SleepWay::Never || !c.hosted,
-        "it is hosted and cannot sleep; remove `sleep`"
-    );
-    Ok(way)
-}
-
-fn hosted(c: &config::Backend) -> Result<Kind> {
-    ensure!(
-        c.rate.is_none(),
-        "it is hosted: it has a price by the token, not a rate by the hour"
-    );
-    let price = match &c.price {
-        Some(p) => {
-            let input = money(&p.input).context("price.input")?;
-            let cached = p
-                .cached
-                .as_ref()
-                .map(money)
-                .transpose()
-                .context("price.cached")?
-                .unwrap_or(input);
-            Some(Price {
-                input,
-                cached,
-                output: money(&p.output).context("price.output")?,
-            })
-        }
-        None => None,
-    };
-    Ok(Kind::Hosted(Hosted {
-        provider: c.provider.clone().unwrap_or_else(|| "hosted".into()),
-        price,
-    }))
-}
-
-fn self_hosted(c: &config::Backend, sleep: SleepWay, groups: &[config::Group]) -> Result<Kind> {
-    let group = group(c, sleep, groups)?;
-    ensure!(
-        c.price.is_none(),
-        "it is self-hosted: it has a rate by the hour, not a price by the token; or set hosted = true"
-    );
-    let mut expected = Vec::new();
-    for e in &c.expected {
-        let Some(stage) = Stage::ALL.into_iter().find(|s| s.word() == e.stage) else {
-            let words: Vec<_> = Stage::ALL.iter().map(|s| s.word()).collect();
-            bail!(
-                "`{}` is no stage of a wake; they are {}",
-                e.stage,
-                words.join(", ")
-            );
-        };
-        expected.push((stage, e.takes));
-    }
-    expected.sort_by_key(|(stage, _)| *stage);
-    Ok(Kind::SelfHosted(SelfHosted {
-        rate: c.rate.as_ref().map(money).transpose().context("rate")?,
-        capacity: match c.capacity {
-            config::Capacity::OnDemand => Capacity::OnDemand,
-            config::Capacity::Spot => Capacity::Spot,
-            config::Capacity::Reserved => Capacity::Reserved,
-        },
-        replicas: c.replicas,
-        sleep,
-        idle_after: c.idle_after,
-        budget: c.budget,
-        cap: c.cap,
-        grace: c.grace,
-        group,
-        hardware: c.hardware.clone().unwrap_or_else(|| "–".into()),
-        expected,
-        ceiling: c.ceiling,
-    }))
-}
-
-/// With whom it shares its GPUs.
-fn group(c: &config::Backend, sleep: SleepWay, groups: &[config::Group]) -> Result<Option<Group>> {
-    let Some(name) = &c.group else {
-        return Ok(None);
-    };
-    ensure!(
-        sleep != SleepWay::Never,
-        "it is in the group `{name}` and could never make room; give it a way to sleep"
-    );
-    let known = groups.iter().find(|group| group.name == *name);
-    let fits = known.map_or(1, |group| group.fits);
-    ensure!(
-        fits > 0,
-        "the group `{name}` fits nobody; set its `fits` to 1 or more"
-    );
-    Ok(Some(Group {
-        name: name.as_str().into(),
-        fits,
-    }))
 }
 
 fn money(text: &config::Money) -> Result<Usd> {

@@ -205,6 +205,7 @@ fn restore(
                 .filter(|desired| desired.configured == *weight)
                 .map(|desired| desired.weight),
             pin: desired.as_ref().map(|desired| desired.pin.clone()),
+            scheduled: desired.as_ref().and_then(|desired| desired.scheduled),
             drained: desired.and_then(|desired| desired.drained),
             ledger: kept.ledgers.remove(id),
             wakes: kept.wakes.remove(id).unwrap_or_default(),

@@ -159,6 +159,10 @@ pub struct Backend {
     /// Sleeps after this long with nothing running or waiting; absent: never by itself.
     #[serde(default, deserialize_with = "optional_span")]
     pub idle_after: Option<TimeDelta>,
+    /// Hours at which it is kept warm: `["mon-fri 08:00-18:00"]`, in the fleet's `time_zone`. A pin that comes by itself:
+    /// an operator may lift it until the next day.
+    #[serde(default)]
+    pub keep_warm: Vec<String>,
     /// A wake longer than this is late.
     #[serde(default = "default_budget", deserialize_with = "span")]
     pub budget: TimeDelta,

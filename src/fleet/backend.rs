@@ -12,6 +12,7 @@ use super::id::{BackendId, ModelId};
 use super::ledger::Ledger;
 use super::live::Live;
 use super::money::Usd;
+use super::schedule::Schedule;
 use super::wake::{Stage, State, WakeRecord};
 
 /// Lines of an engine's log that are kept for the screen.
@@ -36,6 +37,9 @@ pub struct Backend {
     pub weight: u32,
     /// Kept warm by an operator.
     pub pin: Option<Pin>,
+    /// When the hours began for which it was pinned last, see [`SelfHosted::schedule`].
+    #[serde(default)]
+    pub scheduled: Option<DateTime<Utc>>,
     /// Taken out of service by an operator until `undrain`.
     pub drained: Option<DrainMark>,
     /// What it is doing now.
@@ -75,6 +79,9 @@ pub struct SelfHosted {
     pub sleep: SleepWay,
     /// Sleeps after this long with nothing running or waiting; `None`: never by itself.
     pub idle_after: Option<TimeDelta>,
+    /// When it is kept warm.
+    #[serde(default)]
+    pub schedule: Option<Schedule>,
     /// A wake longer than this is late.
     pub budget: TimeDelta,
     /// A wake longer than this has failed.

@@ -19,6 +19,8 @@ pub struct Past {
     pub weight: Option<u32>,
     /// Kept warm; `None` where the config decides.
     pub pin: Option<Option<Pin>>,
+    /// When the hours began for which it was pinned last.
+    pub scheduled: Option<DateTime<Utc>>,
     /// Out of service.
     pub drained: Option<DrainMark>,
     /// Its account.
@@ -57,6 +59,7 @@ impl Fleet {
             if let Some(pin) = past.pin {
                 b.pin = pin;
             }
+            b.scheduled = past.scheduled;
             b.drained = past.drained;
             b.wakes = past.wakes;
             if let Some(ledger) = past.ledger {

@@ -28,6 +28,7 @@ impl Fleet {
             let id = self.backends[i].id.clone();
             actions.extend(self.feed_at(i, Input::Tick, now));
             actions.extend(self.start_again(&id, now));
+            self.keep_hours(&id, now);
             actions.extend(self.keep_pin(&id, now));
             if self.backends[i].is_idle_long_enough(now) {
                 let after = self.backends[i]

@@ -84,6 +84,7 @@ fn config(place: &Places<'_>) -> Config {
     Config {
         name: "demo".to_owned(),
         listen: ([127, 0, 0, 1], 0).into(),
+        time_zone: None,
         fixed_per_month: Some(money("1200.00")),
         gateway: crate::config::Gateway::default(),
         admin: crate::config::Admin::default(),
@@ -255,6 +256,7 @@ fn blank(name: &str) -> Backend {
         gpu_metrics: None,
         gpus: Vec::new(),
         idle_after: None,
+        keep_warm: Vec::new(),
         budget: TimeDelta::minutes(8),
         cap: TimeDelta::minutes(10),
         grace: TimeDelta::seconds(120),

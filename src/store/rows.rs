@@ -44,6 +44,9 @@ pub struct Desired {
     pub configured: u32,
     /// Kept warm.
     pub pin: Option<Pin>,
+    /// When the hours began for which it was pinned last.
+    #[serde(default)]
+    pub scheduled: Option<DateTime<Utc>>,
     /// Out of service.
     pub drained: Option<DrainMark>,
 }
@@ -55,6 +58,7 @@ impl Desired {
             weight: backend.weight,
             configured,
             pin: backend.pin.clone(),
+            scheduled: backend.scheduled,
             drained: backend.drained.clone(),
         }
     }

@@ -31,6 +31,7 @@ fn desired(weight: u32) -> Desired {
             reason: "demo".into(),
             by: "ann".into(),
         }),
+        scheduled: None,
         drained: None,
     }
 }

@@ -75,6 +75,7 @@ fn backend(name: &str) -> Backend {
             // Nothing here can put it to sleep: a drain takes it out of service, and it stays warm.
             sleep: SleepWay::Never,
             idle_after: None,
+            schedule: None,
             budget: TimeDelta::minutes(8),
             cap: TimeDelta::minutes(10),
             grace: TimeDelta::hours(2),
@@ -97,6 +98,7 @@ fn backend(name: &str) -> Backend {
         max_running: None,
         weight: 1,
         pin: None,
+        scheduled: None,
         drained: None,
         live: Live::default(),
         sample: None,

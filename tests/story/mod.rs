@@ -15,6 +15,7 @@ use fleetctl::fleet::live::Live;
 use fleetctl::fleet::message::{Action, Actor, Command, Observation, StageMark};
 use fleetctl::fleet::model::{ColdPolicy, DataPath, MAX_WAITING, Model};
 use fleetctl::fleet::request::{Operation, RequestRecord, Route, Usage};
+use fleetctl::fleet::schedule::Schedule;
 use fleetctl::fleet::wake::{Failure, Stage, State};
 use fleetctl::fleet::{Fleet, Kind, Usd, preview};
 use serde::Deserialize;
@@ -51,6 +52,8 @@ struct Given {
     #[serde(default)]
     capacity: Capacity,
     idle_after: Option<i64>,
+    /// Hours in UTC; a story begins on a Friday at 22:00.
+    keep_warm: Option<String>,
     /// With whom it shares its GPUs.
     group: Option<String>,
     #[serde(default = "one")]
@@ -295,6 +298,10 @@ impl Given {
                 replicas: 1,
                 sleep: self.sleep,
                 idle_after: self.idle_after.map(TimeDelta::seconds),
+                schedule: self.keep_warm.as_ref().map(|hours| Schedule {
+                    zone: chrono_tz::UTC,
+                    windows: vec![hours.parse().unwrap()],
+                }),
                 budget: TimeDelta::seconds(self.budget),
                 cap: TimeDelta::seconds(self.cap),
                 grace: TimeDelta::seconds(self.grace),
@@ -323,6 +330,7 @@ impl Given {
                 reason: reason.clone(),
                 by: "config".into(),
             }),
+            scheduled: None,
             drained: self.drained.then(|| DrainMark {
                 since,
                 by: "config".into(),

@@ -153,6 +153,7 @@ fn fleet(now: DateTime<Utc>) -> Fleet {
                         capacity: Capacity::OnDemand,
                         replicas: 1,
                         sleep: SleepWay::Never,
+                        startable: true,
                         idle_after: None,
                         schedule: None,
                         budget: TimeDelta::minutes(8),

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 
 use crate::fleet::backend::SleepWay;
 use crate::fleet::{Action, BackendId};
-use crate::process::Engine;
+use crate::process::{Engine, Phase};
 use crate::web::{self, Reply};
 
 /// How long an order that is answered at once may take, on the wall.
@@ -91,8 +91,18 @@ impl Actuator {
                 let url = format!("{}/start", launcher(reach)?);
                 self.post(&url, None, None, SHORT).await
             }
-            SleepWay::Level1 => self.engine(reach, "/wake_up", None).await,
-            SleepWay::Level2 => self.wake_from_level2(reach).await,
+            SleepWay::Level1 | SleepWay::Level2 => {
+                // One that is not there cannot be woken: it is started, and comes up awake.
+                if let Some(engine) = &reach.process
+                    && !matches!(*engine.phase().borrow(), Phase::Running { .. })
+                {
+                    return engine.start().await;
+                }
+                match reach.sleep {
+                    SleepWay::Level2 => self.wake_from_level2(reach).await,
+                    _ => self.engine(reach, "/wake_up", None).await,
+                }
+            }
         }
     }
 

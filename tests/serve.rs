@@ -169,6 +169,24 @@ async fn a_request_wakes_an_engine_and_the_idle_timer_stops_it() {
 }
 
 #[tokio::test]
+async fn an_engine_that_sleeps_by_level_keeps_its_process() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut serve = Serve::start(folder.path(), "idle_after = \"1s\"\nsleep = \"level1\"\n");
+    assert_eq!(ask(&serve).await.status(), 200, "started");
+    serve.until("warm after");
+    let running = engine(folder.path()).unwrap();
+    serve.until("asleep  phi-4/gpu0: asleep");
+    assert_eq!(ask(&serve).await.status(), 200, "woken");
+    serve.until("warm after");
+    assert_eq!(engine(folder.path()), Some(running));
+    kill(pid(running), Signal::SIGKILL).unwrap();
+    serve.until("restart  wake  phi-4/gpu0: ended while it served");
+    serve.until("warm after");
+    serve.signal(Signal::SIGTERM);
+    serve.end();
+}
+
+#[tokio::test]
 async fn a_killed_serve_finds_its_engine_again() {
     let folder = tempfile::tempdir().unwrap();
     let _leftovers = Leftovers(folder.path());

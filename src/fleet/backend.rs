@@ -77,6 +77,9 @@ pub struct SelfHosted {
     pub replicas: u32,
     /// How it sleeps.
     pub sleep: SleepWay,
+    /// Whether its engine can be started from here: it is a process of ours, or has a launcher.
+    #[serde(default)]
+    pub startable: bool,
     /// Sleeps after this long with nothing running or waiting; `None`: never by itself.
     pub idle_after: Option<TimeDelta>,
     /// When it is kept warm.

@@ -372,7 +372,8 @@ pub fn step(backend: &mut Backend, input: Input, now: DateTime<Utc>) -> Outcome 
         }
         // ## unknown => asleep where it can be started, failed where it should be running
         (State::Unknown { .. }, Input::Silent { absent, reason }) => {
-            if absent || backend.sleep_way() == SleepWay::Release {
+            let startable = backend.self_hosted().is_some_and(|facts| facts.startable);
+            if absent || startable {
                 backend.state = State::Asleep { since: now };
                 return Outcome::default();
             }

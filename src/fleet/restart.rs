@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::backend::{Backend, SleepWay};
+use super::backend::Backend;
 use super::machine::{Input, span};
 use super::message::{Action, Actor, AuditEntry};
 use super::wake::State;
@@ -37,7 +37,7 @@ impl Backend {
         let newest = *self.live.crashes.last()?;
         if newest != failure.since
             || self.drained.is_some()
-            || self.sleep_way() != SleepWay::Release
+            || self.self_hosted().is_none_or(|facts| !facts.startable)
         {
             return None;
         }

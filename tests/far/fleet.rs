@@ -74,6 +74,7 @@ fn backend(name: &str) -> Backend {
             replicas: 1,
             // Nothing here can put it to sleep: a drain takes it out of service, and it stays warm.
             sleep: SleepWay::Never,
+            startable: true,
             idle_after: None,
             schedule: None,
             budget: TimeDelta::minutes(8),

@@ -22,6 +22,7 @@ pub(crate) fn self_hosted(id: &str, weight: u32) -> Backend {
         capacity: Capacity::OnDemand,
         replicas: 1,
         sleep: SleepWay::Release,
+        startable: true,
         idle_after: None,
         schedule: None,
         budget: TimeDelta::minutes(8),

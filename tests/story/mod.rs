@@ -297,6 +297,7 @@ impl Given {
                 capacity: self.capacity,
                 replicas: 1,
                 sleep: self.sleep,
+                startable: self.sleep == SleepWay::Release,
                 idle_after: self.idle_after.map(TimeDelta::seconds),
                 schedule: self.keep_warm.as_ref().map(|hours| Schedule {
                     zone: chrono_tz::UTC,

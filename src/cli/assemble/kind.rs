@@ -98,6 +98,7 @@ pub(super) fn self_hosted(
         },
         replicas: c.replicas,
         sleep,
+        startable: !c.command.is_empty() || c.launcher.is_some(),
         idle_after: c.idle_after,
         schedule: schedule(c, sleep, config)?,
         budget: c.budget,

@@ -109,6 +109,7 @@ pub(super) fn self_hosted(id: &str, weight: u32, state: State) -> Backend {
         capacity: Capacity::OnDemand,
         replicas: 1,
         sleep: SleepWay::Release,
+        startable: true,
         idle_after: None,
         schedule: None,
         budget: TimeDelta::minutes(8),

@@ -168,6 +168,7 @@ fn own(rate: &str, hardware: &str, capacity: Capacity) -> Kind {
         capacity,
         replicas: 1,
         sleep: SleepWay::Release,
+        startable: true,
         idle_after: Some(TimeDelta::minutes(10)),
         schedule: None,
         budget: TimeDelta::minutes(8),

@@ -5,6 +5,7 @@ mod commands;
 mod events;
 mod feed;
 mod tables;
+mod tls;
 
 use std::sync::Arc;
 
@@ -23,6 +24,8 @@ use crate::handle::FleetHandle;
 
 pub use access::{Role, Token};
 pub use tables::status_of;
+pub use tls::certificate;
+pub use tokio_rustls::rustls::ServerConfig;
 
 /// The version of what is told here, in every answer; a number more means that something was taken away or means another thing.
 pub const SCHEMA_VERSION: u32 = 1;
@@ -34,29 +37,50 @@ const OPENAPI: &str = include_str!("admin/openapi.json");
 #[derive(Debug)]
 struct Desk {
     handle: FleetHandle,
-    tokens: watch::Receiver<Arc<[Token]>>,
+    access: watch::Receiver<Arc<Access>>,
     feed: feed::Feed,
     shutdown: CancellationToken,
 }
 
+/// Who is let in, and how.
+#[derive(Debug, Default)]
+pub struct Access {
+    /// The tokens that are known.
+    pub tokens: Vec<Token>,
+    /// The certificate that is shown; `None`: plain HTTP.
+    pub tls: Option<Arc<ServerConfig>>,
+}
+
 /// Answers on `listener` until `shutdown`, to who has one of the tokens now known. Without any, everybody who reaches it
-/// may do everything.
+/// may do everything. Whether there is TLS is settled at the start; which certificate, at each connection.
 pub async fn run(
     listener: TcpListener,
     handle: FleetHandle,
-    tokens: watch::Receiver<Arc<[Token]>>,
+    access: watch::Receiver<Arc<Access>>,
     shutdown: CancellationToken,
 ) {
     let desk = Arc::new(Desk {
         feed: feed::Feed::start(handle.snapshots.clone(), shutdown.clone()),
         handle,
-        tokens,
+        access: access.clone(),
         shutdown: shutdown.clone(),
     });
     let app = router(desk);
-    let serving = axum::serve(listener, app)
-        .with_graceful_shutdown(async move { shutdown.cancelled().await });
-    if let Err(cause) = serving.await {
+    let ending = async move { shutdown.cancelled().await };
+    let secure = access.borrow().tls.is_some();
+    let served = if secure {
+        match tls::Secured::new(listener, access) {
+            Ok(listener) => {
+                let serving = axum::serve(listener, app);
+                serving.with_graceful_shutdown(ending).await
+            }
+            Err(error) => Err(error),
+        }
+    } else {
+        let serving = axum::serve(listener, app);
+        serving.with_graceful_shutdown(ending).await
+    };
+    if let Err(cause) = served {
         tracing::warn!(%cause, "the admin API stopped serving");
     }
 }

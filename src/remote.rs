@@ -37,6 +37,8 @@ pub struct Address {
     pub url: String,
     /// A token of it.
     pub token: Option<String>,
+    /// The authority of its certificate, PEM, where this machine does not know it.
+    pub authority: Option<Vec<u8>>,
 }
 
 /// Why a fleet could not be reached, in plain words.
@@ -110,7 +112,13 @@ impl Link {
             value.set_sensitive(true);
             headers.insert(AUTHORIZATION, value);
         }
-        let http = Client::builder()
+        let mut builder = Client::builder();
+        if let Some(pem) = &address.authority {
+            let authorities = reqwest::Certificate::from_pem_bundle(pem)
+                .map_err(|error| Unreachable::Forbidden(web::explain(&error)))?;
+            builder = builder.tls_certs_merge(authorities);
+        }
+        let http = builder
             .default_headers(headers)
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(BEGIN)

@@ -24,6 +24,11 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const OPERATE: &str = "operate-token";
 const VIEW: &str = "view-token";
 
+const CONFIG: &str = "listen = \"127.0.0.1:0\"\n[[admin.token]]\nname = \"ops\"\nrole = \"operate\"\nenv = \"OPS\"\n\
+             [[admin.token]]\nname = \"screen\"\nrole = \"view\"\nenv = \"SCREEN\"\n\
+             [[model]]\nname = \"m\"\n[[model.backend]]\nname = \"a\"\nurl = \"http://127.0.0.1:9\"\nhosted = true\nweight = 65\n\
+             [[model.backend]]\nname = \"b\"\nurl = \"http://127.0.0.1:9\"\nhosted = true\nweight = 35\n";
+
 /// A `fleetctl serve` of two backends that are not there.
 struct Serve {
     child: Child,
@@ -34,11 +39,7 @@ struct Serve {
 impl Serve {
     fn start(admin: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let config = "listen = \"127.0.0.1:0\"\n[[admin.token]]\nname = \"ops\"\nrole = \"operate\"\nenv = \"OPS\"\n\
-             [[admin.token]]\nname = \"screen\"\nrole = \"view\"\nenv = \"SCREEN\"\n\
-             [[model]]\nname = \"m\"\n[[model.backend]]\nname = \"a\"\nurl = \"http://127.0.0.1:9\"\nhosted = true\nweight = 65\n\
-             [[model.backend]]\nname = \"b\"\nurl = \"http://127.0.0.1:9\"\nhosted = true\nweight = 35\n";
-        std::fs::write(folder.path().join("fleet.toml"), config).unwrap();
+        std::fs::write(folder.path().join("fleet.toml"), CONFIG).unwrap();
         Self::on(folder, admin)
     }
 
@@ -76,6 +77,7 @@ impl Serve {
         Address {
             url: self.admin.clone(),
             token: token.map(str::to_owned),
+            authority: None,
         }
     }
 }
@@ -376,6 +378,44 @@ async fn a_console_waits_for_a_fleet_that_goes_away() {
 }
 
 #[tokio::test]
+async fn over_tls_with_the_certificate_that_is_shown() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+    let (chain, key) = (
+        folder.path().join("cert.pem"),
+        folder.path().join("key.pem"),
+    );
+    std::fs::write(&chain, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    let config = CONFIG.replace(
+        "[[admin.token]]\nname = \"ops\"",
+        &format!(
+            "[admin]\ncert_file = {chain:?}\nkey_file = {key:?}\n[[admin.token]]\nname = \"ops\""
+        ),
+    );
+    std::fs::write(folder.path().join("fleet.toml"), config).unwrap();
+    let serve = Serve::on(folder, "127.0.0.1:0");
+    let port = serve.admin.strip_prefix("https://127.0.0.1").unwrap();
+    let address = |authority: Option<&str>| Address {
+        url: format!("https://localhost{port}"),
+        token: Some(OPERATE.to_owned()),
+        authority: authority.map(|pem| pem.as_bytes().to_vec()),
+    };
+    let shutdown = CancellationToken::new();
+    let trusted = address(Some(&made.cert.pem()));
+    let console = within(attach(trusted, shutdown.clone())).await.unwrap();
+    let seen = console.snapshots.borrow().clone();
+    order(&console, &seen, weights(1, 1)).await.unwrap();
+    let Err(Unreachable::Away(why)) = within(attach(address(None), shutdown.clone())).await else {
+        panic!("a certificate that nobody vouches for");
+    };
+    assert!(why.contains("certificate"), "{why}");
+    let plain = reqwest::get(format!("http://localhost{port}/fleet/v1/status")).await;
+    assert!(plain.is_err());
+    shutdown.cancel();
+}
+
+#[tokio::test]
 async fn what_is_no_fleet_says_so() {
     let serve = Serve::start("127.0.0.1:0");
     let shutdown = CancellationToken::new();
@@ -386,6 +426,7 @@ async fn what_is_no_fleet_says_so() {
     let nobody = Address {
         url: "http://127.0.0.1:9".to_owned(),
         token: None,
+        authority: None,
     };
     assert!(matches!(
         attach(nobody, shutdown).await,

@@ -336,6 +336,7 @@ async fn a_changed_config_is_taken_as_a_whole_or_refused_as_a_whole() {
     let address = Address {
         url: serve.admin.clone(),
         token: None,
+        authority: None,
     };
     let mut console = attach(address, shutdown.clone()).await.unwrap().snapshots;
     let path = folder.path().join("fleet.toml");

@@ -63,8 +63,8 @@ pub(super) fn operator(desk: &Desk, headers: &HeaderMap) -> Result<Actor, Box<Re
 
 /// The name of the token that came; `None` where nobody needs one.
 fn admit(desk: &Desk, headers: &HeaderMap, wanted: Role) -> Result<Option<String>, Box<Response>> {
-    let tokens = desk.tokens.borrow().clone();
-    if tokens.is_empty() {
+    let known = Arc::clone(&desk.access.borrow());
+    if known.tokens.is_empty() {
         return Ok(None);
     }
     let unknown = |what: &str| {
@@ -77,7 +77,7 @@ fn admit(desk: &Desk, headers: &HeaderMap, wanted: Role) -> Result<Option<String
     };
     let given = Hashed::of(given);
     let mut found = None;
-    for token in tokens.iter() {
+    for token in &known.tokens {
         if token.secret.is(&given) {
             found = Some(token);
         }

@@ -1,5 +1,7 @@
 //! The console on a fleet elsewhere: `fleetctl --connect URL`.
 
+use std::path::PathBuf;
+
 use anyhow::{Context, Result, ensure};
 use tokio_util::sync::CancellationToken;
 
@@ -10,17 +12,26 @@ use crate::tui;
 #[derive(Debug, clap::Args)]
 pub(super) struct Connect {
     /// The admin address of a running `fleetctl serve`: http://127.0.0.1:4001
-    #[arg(long, global = true, value_name = "URL", env = "FLEETCTL_CONNECT")]
-    connect: Option<String>,
+    #[arg(
+        id = "connect",
+        long = "connect",
+        global = true,
+        value_name = "URL",
+        env = "FLEETCTL_CONNECT"
+    )]
+    url: Option<String>,
     /// The file that holds the token for it; or the token itself in FLEETCTL_TOKEN
     #[arg(long, global = true, value_name = "FILE")]
-    token_file: Option<std::path::PathBuf>,
+    token_file: Option<PathBuf>,
+    /// The authority of its certificate, PEM, where this machine does not know it
+    #[arg(long, global = true, value_name = "FILE", env = "FLEETCTL_CA")]
+    ca_file: Option<PathBuf>,
 }
 
 impl Connect {
     /// The address that was named.
     pub(super) fn address(&self) -> Result<Option<Address>> {
-        match &self.connect {
+        match &self.url {
             Some(url) => self.at(url).map(Some),
             None => Ok(None),
         }
@@ -42,9 +53,13 @@ impl Connect {
             None => std::env::var("FLEETCTL_TOKEN").ok(),
         };
         let token = token.filter(|token| !token.is_empty());
+        let authority = self.ca_file.as_ref().map(|path| {
+            std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+        });
         Ok(Address {
             url: url.to_owned(),
             token,
+            authority: authority.transpose()?,
         })
     }
 }

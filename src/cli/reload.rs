@@ -15,8 +15,8 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use super::assemble::{self, Engines, assemble};
 use super::fleet::Running;
-use super::serve::{specs, tokens};
-use crate::admin::Token;
+use super::serve::{access, specs};
+use crate::admin::Access;
 use crate::config::{self, Config};
 use crate::fleet::Backend;
 use crate::gateway::Gateway;
@@ -39,7 +39,7 @@ pub(super) struct Follower {
     pub(super) config: Config,
     pub(super) text: String,
     pub(super) engines: Engines,
-    pub(super) tokens: watch::Sender<Arc<[Token]>>,
+    pub(super) access: watch::Sender<Arc<Access>>,
     /// Whether others than this machine reach the gateway, and the admin API.
     pub(super) open: (bool, bool),
 }
@@ -92,9 +92,9 @@ impl Follower {
         let now = Utc::now();
         assemble::check(&config, now)?;
         self.may_follow(&config)?;
-        let tokens = tokens(&config)?;
+        let access = access(&config)?;
         ensure!(
-            !self.open.1 || !tokens.is_empty(),
+            !self.open.1 || !access.tokens.is_empty(),
             "other machines reach the admin API, and it would have no [[admin.token]]; leave at least one"
         );
         let (engines, renewed) = self.engines_of(&config).await?;
@@ -107,7 +107,7 @@ impl Follower {
         let gone = running
             .renew(config.gateway.clone(), new, differences)
             .await?;
-        self.tokens.send_replace(tokens.into());
+        self.access.send_replace(Arc::new(access));
         for (engine, spec) in renewed {
             engine.renew(spec);
         }
@@ -129,6 +129,10 @@ impl Follower {
             ("name", old.name != new.name),
             ("listen", old.listen != new.listen),
             ("[admin] listen", old.admin.listen != new.admin.listen),
+            (
+                "[admin] cert_file",
+                old.admin.cert_file.is_some() != new.admin.cert_file.is_some(),
+            ),
             (
                 "[gateway] threads",
                 old.gateway.threads != new.gateway.threads,

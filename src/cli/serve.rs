@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -21,7 +22,7 @@ use super::fleet::{self, Running};
 use super::notify;
 use super::reload::Follower;
 use super::run::{Hangup, raise_descriptors, tell_until_interrupted, write_diagnostics};
-use crate::admin::{self, Role, Token};
+use crate::admin::{self, Access, Role, Token};
 use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::fleet::BackendId;
@@ -78,8 +79,8 @@ async fn live(serve: &Serve, path: &Path, config: Config, text: String) -> Resul
     };
     let _lock = lock(&state)?;
     let listener = fleet::bind(serve.listen.unwrap_or(config.listen), &config, false)?;
-    let tokens = tokens(&config)?;
-    let door = bind_admin(serve.admin.unwrap_or(config.admin.listen), &tokens)?;
+    let access = access(&config)?;
+    let door = bind_admin(serve.admin.unwrap_or(config.admin.listen), &access)?;
     let admin_address = door.local_addr()?;
     let here = path.parent().unwrap_or(Path::new("."));
     let engines = open_engines(&config, &state, here).await?;
@@ -94,7 +95,12 @@ async fn live(serve: &Serve, path: &Path, config: Config, text: String) -> Resul
         tasks.clone(),
         shutdown.clone(),
     )?;
-    let (tell, known) = watch::channel(tokens.into());
+    let scheme = if access.tls.is_some() {
+        "https"
+    } else {
+        "http"
+    };
+    let (tell, known) = watch::channel(Arc::new(access));
     tasks.spawn(admin::run(
         door,
         running.hub.handle.clone(),
@@ -107,14 +113,14 @@ async fn live(serve: &Serve, path: &Path, config: Config, text: String) -> Resul
         config,
         text,
         engines,
-        tokens: tell,
+        access: tell,
         open: (
             !running.address.ip().is_loopback(),
             !admin_address.ip().is_loopback(),
         ),
     };
     println!("gateway on http://{}/v1", running.address);
-    println!("admin on http://{admin_address}");
+    println!("admin on {scheme}://{admin_address}");
     #[cfg(target_os = "linux")]
     notify::tell("READY=1");
     let pictures = running.hub.handle.snapshots.clone();
@@ -134,8 +140,26 @@ async fn live(serve: &Serve, path: &Path, config: Config, text: String) -> Resul
     ended
 }
 
+/// Who is let in to the admin API, and how.
+pub(super) fn access(config: &Config) -> Result<Access> {
+    let tls = match (&config.admin.cert_file, &config.admin.key_file) {
+        (Some(chain), Some(key)) => Some(
+            admin::certificate(chain, key)
+                .map_err(anyhow::Error::msg)
+                .context("[admin]")?,
+        ),
+        (None, None) => None,
+        (Some(_), None) => bail!("[admin] has a cert_file and no key_file; name both"),
+        (None, Some(_)) => bail!("[admin] has a key_file and no cert_file; name both"),
+    };
+    Ok(Access {
+        tokens: tokens(config)?,
+        tls,
+    })
+}
+
 /// Who may look and act, with their secrets.
-pub(super) fn tokens(config: &Config) -> Result<Vec<Token>> {
+fn tokens(config: &Config) -> Result<Vec<Token>> {
     let mut tokens: Vec<Token> = Vec::new();
     for (at, token) in config.admin.tokens.iter().enumerate() {
         let place = || format!("[[admin.token]] {} (`{}`)", at + 1, token.name);
@@ -157,11 +181,16 @@ pub(super) fn tokens(config: &Config) -> Result<Vec<Token>> {
     Ok(tokens)
 }
 
-fn bind_admin(wanted: SocketAddr, tokens: &[Token]) -> Result<TcpListener> {
+fn bind_admin(wanted: SocketAddr, access: &Access) -> Result<TcpListener> {
     ensure!(
-        wanted.ip().is_loopback() || !tokens.is_empty(),
+        wanted.ip().is_loopback() || !access.tokens.is_empty(),
         "the admin API on {wanted} can be reached from other machines, and the config has no [[admin.token]]; add one, or listen on 127.0.0.1"
     );
+    if !wanted.ip().is_loopback() && access.tls.is_none() {
+        eprintln!(
+            "fleetctl: the admin API on {wanted} is plain HTTP: whoever is on the way can read its tokens; give [admin] a cert_file and a key_file"
+        );
+    }
     let listener = std::net::TcpListener::bind(wanted).with_context(|| {
         format!("the admin API cannot listen on {wanted}; choose another address with --admin")
     })?;

@@ -11,6 +11,10 @@ use serde::Deserialize;
 pub struct Admin {
     /// Where it listens; port 0 takes a free one.
     pub listen: SocketAddr,
+    /// The certificate that it shows, PEM, with those that lead to its authority; with `key_file`. Without, plain HTTP.
+    pub cert_file: Option<PathBuf>,
+    /// The private key of it, PEM.
+    pub key_file: Option<PathBuf>,
     /// Who may look and act. Without any, everybody who reaches the address may do both, and the address must be loopback.
     #[serde(rename = "token")]
     pub tokens: Vec<AdminToken>,
@@ -46,6 +50,8 @@ impl Default for Admin {
     fn default() -> Self {
         Self {
             listen: ([127, 0, 0, 1], 4001).into(),
+            cert_file: None,
+            key_file: None,
             tokens: Vec::new(),
         }
     }

@@ -2,17 +2,20 @@
 
 use std::path::Path;
 
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 
 mod admin;
 mod diff;
 mod gateway;
+mod line;
 mod model;
 mod span;
 
 pub use admin::{Admin, AdminRole, AdminToken};
 pub use diff::{Difference, differences};
 pub use gateway::{ClientKey, Gateway};
+pub use line::{Step, line_of};
 pub use model::{
     Api, Auth, Backend, Capacity, Cold, DataPath, Eval, Expected, Group, Model, Money, Price, Rule,
     Sleep,
@@ -20,7 +23,7 @@ pub use model::{
 pub use span::parse_span;
 
 /// A fleet as its operator describes it. Money is decimal text; spans are like `90s`, `8m`, `1h30m`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     /// The fleet's name, shown in the header and in every dialog.
@@ -30,10 +33,10 @@ pub struct Config {
     #[serde(default = "default_listen")]
     pub listen: std::net::SocketAddr,
     /// Whose hours `keep_warm` means: `Europe/Berlin`; this machine's where nothing is said.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub time_zone: Option<String>,
     /// Dollars a month that come with self-hosting whatever the traffic: labour, egress, storage.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fixed_per_month: Option<Money>,
     /// How the gateway treats its clients.
     #[serde(default)]
@@ -42,10 +45,10 @@ pub struct Config {
     #[serde(default)]
     pub admin: Admin,
     /// Backends that share GPUs.
-    #[serde(default, rename = "group")]
+    #[serde(default, rename = "group", skip_serializing_if = "Vec::is_empty")]
     pub groups: Vec<Group>,
     /// The models that clients may ask for.
-    #[serde(default, rename = "model")]
+    #[serde(default, rename = "model", skip_serializing_if = "Vec::is_empty")]
     pub models: Vec<Model>,
 }
 
@@ -74,6 +77,11 @@ pub enum ConfigError {
         /// What is wrong, with the text at fault.
         what: String,
     },
+}
+
+/// The JSON Schema of a configuration file (draft 2020-12).
+pub fn schema() -> schemars::Schema {
+    schemars::schema_for!(Config)
 }
 
 /// Reads and checks a configuration file.

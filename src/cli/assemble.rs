@@ -3,12 +3,13 @@
 mod check;
 mod clients;
 mod kind;
+mod place;
 mod rules;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use chrono::{DateTime, Utc};
 
 use crate::actuator::Reach;
@@ -25,6 +26,7 @@ pub(super) use check::check;
 use clients::clients;
 pub(super) use clients::secret;
 use kind::{hosted, self_hosted, sleep_way};
+pub(super) use place::{Place, placed};
 use rules::rules;
 
 /// The engines that are processes of ours.
@@ -57,53 +59,63 @@ pub(super) fn assemble(
         upstreams: Vec::new(),
         reaches: Vec::new(),
     };
-    let (mut models, mut backends) = (HashSet::new(), HashSet::new());
+    let mut backends = HashSet::new();
     for model in &config.models {
-        let place = format!("model `{}`", model.name);
-        ensure!(
-            models.insert(model.name.clone()),
-            "{place} stands twice; give each model one name"
-        );
-        ensure!(
-            !model.backends.is_empty(),
-            "{place} has no [[model.backend]]"
-        );
-        ensure!(
-            model.backends.iter().any(|b| b.weight > 0),
-            "{place}: every weight is zero; leave at least one above"
-        );
-        let mut facts = Model {
-            id: model.name.as_str().into(),
-            backends: Vec::new(),
-            cold: match model.cold {
-                config::Cold::Wait => ColdPolicy::Wait,
-                config::Cold::Overflow => ColdPolicy::Overflow,
-                config::Cold::Reject => ColdPolicy::Reject,
-                config::Cold::Bridge => ColdPolicy::Bridge {
-                    over: model.bridge_over,
-                },
-            },
-            data_path: match model.data_path {
-                config::DataPath::Any => DataPath::Any,
-                config::DataPath::SelfHosted => DataPath::SelfHosted,
-            },
-            rules: rules(model).with_context(|| place.clone())?,
-            max_waiting: model.max_waiting,
-            choose_backend: model.choose_backend,
-            evals: Vec::new(),
-        };
+        let place = || Place::Model(model.name.clone());
+        let mut facts = facts(model, &out.fleet).with_context(place)?;
         for backend in &model.backends {
-            let place = format!("{place}, backend `{}`", backend.name);
-            ensure!(
-                backends.insert(backend.name.clone()),
-                "{place}: that name stands twice; backends are unique within a fleet"
-            );
-            add_backend(&mut out, &mut facts, backend, engines, config, now)
-                .with_context(|| place)?;
+            let place = || Place::Backend(model.name.clone(), backend.name.clone());
+            let added = if backends.insert(backend.name.clone()) {
+                add_backend(&mut out, &mut facts, backend, engines, config, now)
+            } else {
+                Err(anyhow!(
+                    "that name stands twice; backends are unique within a fleet"
+                ))
+            };
+            added.with_context(place)?;
         }
         out.fleet.models.push(Arc::new(facts));
     }
     Ok(out)
+}
+
+/// A model without its backends.
+fn facts(model: &config::Model, so_far: &Fleet) -> Result<Model> {
+    ensure!(
+        so_far
+            .models
+            .iter()
+            .all(|known| known.id.as_str() != model.name),
+        "that name stands twice; give each model one name"
+    );
+    ensure!(
+        !model.backends.is_empty(),
+        "it has no [[model.backend]]; add one"
+    );
+    ensure!(
+        model.backends.iter().any(|b| b.weight > 0),
+        "every weight is zero; leave at least one above"
+    );
+    Ok(Model {
+        id: model.name.as_str().into(),
+        backends: Vec::new(),
+        cold: match model.cold {
+            config::Cold::Wait => ColdPolicy::Wait,
+            config::Cold::Overflow => ColdPolicy::Overflow,
+            config::Cold::Reject => ColdPolicy::Reject,
+            config::Cold::Bridge => ColdPolicy::Bridge {
+                over: model.bridge_over,
+            },
+        },
+        data_path: match model.data_path {
+            config::DataPath::Any => DataPath::Any,
+            config::DataPath::SelfHosted => DataPath::SelfHosted,
+        },
+        rules: rules(model)?,
+        max_waiting: model.max_waiting,
+        choose_backend: model.choose_backend,
+        evals: Vec::new(),
+    })
 }
 
 fn empty(config: &config::Config, speed: u32, now: DateTime<Utc>) -> Result<Fleet> {
@@ -135,7 +147,10 @@ fn add_backend(
         !(c.hosted && model.data_path == DataPath::SelfHosted && c.weight > 0),
         "it is hosted, and its model may only use self-hosted backends; set its weight to 0"
     );
-    ensure!(c.budget <= c.cap, "its budget is longer than its cap");
+    ensure!(
+        c.budget <= c.cap,
+        "its budget is longer than its cap (10m where nothing is said); raise `cap` or lower `budget`"
+    );
     let (key, auth) = access(c)?;
     let sleep = sleep_way(c)?;
     let kind = if c.hosted {
@@ -150,7 +165,7 @@ fn add_backend(
     });
     ensure!(
         pin.is_none() || !c.hosted,
-        "it is hosted and cannot be pinned"
+        "it is hosted, always there, and cannot be pinned; remove `pinned`"
     );
     for eval in &c.evals {
         model.evals.push(Eval {

@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 
 use anyhow::Result;
-use chrono::Utc;
 use clap::Subcommand;
 
 use super::Shared;
-use super::assemble;
+use super::assemble::placed;
 use super::exit::{Ended, Kind};
+use super::serve::checked;
 use super::verbs::say;
 use crate::config;
 
@@ -21,26 +21,57 @@ pub(super) enum Verb {
         /// The file; the one of --config where none is named
         file: Option<PathBuf>,
     },
+    /// Prints a file as it is understood: with what it leaves to us filled in
+    Show {
+        /// The file; the one of --config where none is named
+        file: Option<PathBuf>,
+    },
+    /// Prints the JSON Schema of such files, for editors: what each key means, and what it may be
+    Schema,
     /// Prints a commented example
     Example,
 }
 
+/// A variable that is named so has a value that is not shown.
+const SECRETS: [&str; 4] = ["KEY", "TOKEN", "SECRET", "PASSWORD"];
+
 pub(super) fn run(verb: &Verb, shared: &Shared) -> Result<()> {
     match verb {
         Verb::Example => say(EXAMPLE.trim_end()),
+        Verb::Schema => say(&serde_json::to_string_pretty(&config::schema())?),
+        Verb::Show { file } => {
+            let mut config = config::load(named(file.as_ref(), shared, "show")?)?;
+            for backend in config.models.iter_mut().flat_map(|it| &mut it.backends) {
+                for (name, value) in &mut backend.env {
+                    let name = name.to_uppercase();
+                    if SECRETS.iter().any(|secret| name.contains(secret)) {
+                        "***".clone_into(value);
+                    }
+                }
+            }
+            say(toml::to_string(&config)?.trim_end())
+        }
         Verb::Check { file } => {
-            let Some(path) = file.as_ref().or(shared.config.as_ref()) else {
-                let hint = "name it: fleetctl config check fleet.toml";
-                return Err(Ended::new(Kind::Failed, "no file to check", hint).into());
-            };
-            let config = config::load(path)?;
-            assemble::check(&config, Utc::now())?;
+            let path = named(file.as_ref(), shared, "check")?;
+            let (config, text) = config::read(path)?;
+            placed(checked(&config), path, &text)?;
             let backends: usize = config.models.iter().map(|model| model.backends.len()).sum();
+            let counted =
+                |n: usize, one: &str| format!("{n} {one}{}", if n == 1 { "" } else { "s" });
             say(&format!(
-                "{} is good: {} models, {backends} backends",
+                "{} is good: {}, {}",
                 path.display(),
-                config.models.len()
+                counted(config.models.len(), "model"),
+                counted(backends, "backend")
             ))
         }
     }
+}
+
+/// The file that is meant.
+fn named<'a>(file: Option<&'a PathBuf>, shared: &'a Shared, verb: &str) -> Result<&'a PathBuf> {
+    file.or(shared.config.as_ref()).ok_or_else(|| {
+        let hint = format!("name it: fleetctl config {verb} fleet.toml");
+        Ended::new(Kind::Failed, "no file was named", &hint).into()
+    })
 }

@@ -7,13 +7,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use anyhow::{Context as _, Result, anyhow, bail, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use chrono::Utc;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior};
 
-use super::assemble::{self, Engines, assemble};
+use super::assemble::{self, Engines, assemble, placed};
 use super::fleet::Running;
 use super::serve::{access, specs};
 use crate::admin::Access;
@@ -64,7 +64,14 @@ impl Follower {
                 continue;
             }
             known = now;
-            if let Err(why) = self.take(running, asked).await {
+            let taken = match config::read(&self.path) {
+                Ok((config, text)) => {
+                    let taken = self.take(running, config, &text, asked).await;
+                    placed(taken, &self.path, &text)
+                }
+                Err(error) => Err(error.into()),
+            };
+            if let Err(why) = taken {
                 let refused = Configured::Refused(format!("{why:#}"));
                 running.hub.configs.send(refused).await?;
             }
@@ -77,8 +84,13 @@ impl Follower {
     }
 
     /// Takes the file as it is now. One with the same text is taken only where somebody `asked`: secrets may have changed.
-    async fn take(&mut self, running: &mut Running, asked: bool) -> Result<()> {
-        let (config, text) = config::read(&self.path)?;
+    async fn take(
+        &mut self,
+        running: &mut Running,
+        config: Config,
+        text: &str,
+        asked: bool,
+    ) -> Result<()> {
         let healed = running
             .hub
             .handle
@@ -103,7 +115,7 @@ impl Follower {
             !self.open.0 || !new.clients.is_empty(),
             "other machines reach the gateway, and it would have no [[gateway.key]]; leave at least one"
         );
-        let differences = config::differences(&self.text, &text);
+        let differences = config::differences(&self.text, text);
         let gone = running
             .renew(config.gateway.clone(), new, differences)
             .await?;
@@ -118,7 +130,7 @@ impl Follower {
                 tokio::spawn(leave(engine, backend, running.gateway.clone()));
             }
         }
-        (self.config, self.text) = (config, text);
+        (self.config, self.text) = (config, text.to_owned());
         Ok(())
     }
 
@@ -163,8 +175,8 @@ impl Follower {
         let mut renewed = Vec::new();
         for (id, place, spec) in specs(config, &self.state, here) {
             let engine = if let Some(engine) = self.engines.get(&id) {
-                let refused = |why: String| anyhow!("{place}: {why}");
-                engine.may_become(&spec).map_err(refused)?;
+                let refused = engine.may_become(&spec).map_err(anyhow::Error::msg);
+                refused.with_context(|| place)?;
                 renewed.push((Arc::clone(engine), spec));
                 Arc::clone(engine)
             } else {

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Args;
-use super::assemble::Engines;
+use super::assemble::{Engines, placed};
 use super::attach;
 use super::fleet::{self, Running};
 use crate::clock::Clock;
@@ -56,9 +56,11 @@ async fn live(args: Args, theme: tui::theme::Theme) -> Result<()> {
     let is_demo = args.shared.config.is_none();
     let speed = if is_demo { args.speed } else { 1 };
     let clock = Clock::starting_at(Utc::now(), speed);
-    let config = match &args.shared.config {
-        Some(path) => config::load(path)?,
-        None => start_demo(&args, clock, &tasks, &shutdown).await?,
+    let (config, text) = if let Some(path) = &args.shared.config {
+        config::read(path)?
+    } else {
+        let demo = start_demo(&args, clock, &tasks, &shutdown).await?;
+        (demo, String::new())
     };
     let listener = fleet::bind(args.listen.unwrap_or(config.listen), &config, is_demo)?;
     let running = Running::start(
@@ -69,7 +71,11 @@ async fn live(args: Args, theme: tui::theme::Theme) -> Result<()> {
         clock,
         tasks.clone(),
         shutdown.clone(),
-    )?;
+    );
+    let running = match &args.shared.config {
+        Some(path) => placed(running, path, &text)?,
+        None => running?,
+    };
     if is_demo {
         tasks.spawn(sim::traffic::run(
             running.address,

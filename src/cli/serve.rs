@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use chrono::Utc;
 use etcetera::BaseStrategy as _;
 use tokio::net::TcpListener;
@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::Shared;
-use super::assemble::{self, Engines, secret};
+use super::assemble::{self, Engines, Place, placed, secret};
 use super::fleet::{self, Running};
 #[cfg(target_os = "linux")]
 use super::notify;
@@ -61,7 +61,7 @@ pub(super) fn run(serve: &Serve, shared: &Shared) -> Result<()> {
         bail!("serve needs a fleet; name its file with --config");
     };
     let (config, text) = config::read(path)?;
-    assemble::check(&config, Utc::now())?;
+    placed(checked(&config), path, &text)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -72,6 +72,12 @@ pub(super) fn run(serve: &Serve, shared: &Shared) -> Result<()> {
     served
 }
 
+/// Whether all that the config says can be.
+pub(super) fn checked(config: &Config) -> Result<()> {
+    assemble::check(config, Utc::now())?;
+    access(config).map(|_| ())
+}
+
 async fn live(serve: &Serve, path: &Path, config: Config, text: String) -> Result<()> {
     let state = match &serve.state {
         Some(folder) => folder.clone(),
@@ -79,14 +85,14 @@ async fn live(serve: &Serve, path: &Path, config: Config, text: String) -> Resul
     };
     let _lock = lock(&state)?;
     let listener = fleet::bind(serve.listen.unwrap_or(config.listen), &config, false)?;
-    let access = access(&config)?;
+    let access = placed(access(&config), path, &text)?;
     let door = bind_admin(serve.admin.unwrap_or(config.admin.listen), &access)?;
     let admin_address = door.local_addr()?;
     let here = path.parent().unwrap_or(Path::new("."));
     let engines = open_engines(&config, &state, here).await?;
     let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
     let (store, kept, writer) = Store::start(store::file(&state));
-    let mut running = Running::start(
+    let running = Running::start(
         &config,
         &engines,
         Some((store, kept)),
@@ -94,7 +100,8 @@ async fn live(serve: &Serve, path: &Path, config: Config, text: String) -> Resul
         Clock::starting_at(Utc::now(), 1),
         tasks.clone(),
         shutdown.clone(),
-    )?;
+    );
+    let mut running = placed(running, path, &text)?;
     let scheme = if access.tls.is_some() {
         "https"
     } else {
@@ -161,14 +168,15 @@ pub(super) fn access(config: &Config) -> Result<Access> {
 /// Who may look and act, with their secrets.
 fn tokens(config: &Config) -> Result<Vec<Token>> {
     let mut tokens: Vec<Token> = Vec::new();
-    for (at, token) in config.admin.tokens.iter().enumerate() {
-        let place = || format!("[[admin.token]] {} (`{}`)", at + 1, token.name);
-        ensure!(
-            tokens.iter().all(|other| other.name != token.name),
-            "{}: that name stands twice; give each token one name",
-            place()
-        );
-        let found = secret(token.env.as_deref(), token.file.as_deref()).with_context(place)?;
+    for token in &config.admin.tokens {
+        let place = || Place::Token(token.name.clone());
+        let known = tokens.iter().any(|other| other.name == token.name);
+        let found = if known {
+            Err(anyhow!("that name stands twice; give each token one name"))
+        } else {
+            secret(token.env.as_deref(), token.file.as_deref())
+        };
+        let found = found.with_context(place)?;
         tokens.push(Token {
             name: token.name.clone(),
             role: match token.role {
@@ -209,7 +217,7 @@ async fn stop_all(engines: &Engines) {
 }
 
 /// The engines that a config describes, with their places in it.
-pub(super) fn specs(config: &Config, state: &Path, here: &Path) -> Vec<(BackendId, String, Spec)> {
+pub(super) fn specs(config: &Config, state: &Path, here: &Path) -> Vec<(BackendId, Place, Spec)> {
     let all = config
         .models
         .iter()
@@ -226,7 +234,7 @@ pub(super) fn specs(config: &Config, state: &Path, here: &Path) -> Vec<(BackendI
             stop_within: backend.stop_within.to_std().unwrap_or_default(),
             folder: state.join("engines").join(file_name(&backend.name)),
         };
-        let place = format!("model `{}`, backend `{}`", model.name, backend.name);
+        let place = Place::Backend(model.name.clone(), backend.name.clone());
         (backend.name.as_str().into(), place, spec)
     };
     all.map(spec).collect()

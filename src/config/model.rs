@@ -4,12 +4,13 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use chrono::{NaiveDate, TimeDelta};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::span::{optional_span, span};
+use super::span;
 
 /// A model and its backends.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Model {
     /// The name that clients ask for.
@@ -18,7 +19,8 @@ pub struct Model {
     #[serde(default)]
     pub cold: Cold,
     /// With `cold = "bridge"`: the next backend answers as long as the wake is estimated to take longer than this yet.
-    #[serde(default = "default_bridge_over", deserialize_with = "span")]
+    #[serde(default = "default_bridge_over", with = "span::text")]
+    #[schemars(with = "String")]
     pub bridge_over: TimeDelta,
     /// Requests that are held at most; the next gets 429 with the wake's estimate as `Retry-After`.
     #[serde(default = "default_max_waiting")]
@@ -30,22 +32,22 @@ pub struct Model {
     #[serde(default)]
     pub data_path: DataPath,
     /// Who answers what, before weights decide; the first rule that matches does.
-    #[serde(default, rename = "rule")]
+    #[serde(default, rename = "rule", skip_serializing_if = "Vec::is_empty")]
     pub rules: Vec<Rule>,
     /// In fallback order.
-    #[serde(default, rename = "backend")]
+    #[serde(default, rename = "backend", skip_serializing_if = "Vec::is_empty")]
     pub backends: Vec<Backend>,
 }
 
 /// Which requests go where. Exactly one of `header` (with `value`), `json_schema`, `tools` and `prompt_over` says which.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Rule {
     /// Requests whose header of this name has the `value`.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub header: Option<String>,
     /// See `header`.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub value: Option<String>,
     /// Requests whose `response_format.type` is `json_schema`.
     #[serde(default)]
@@ -54,7 +56,7 @@ pub struct Rule {
     #[serde(default)]
     pub tools: bool,
     /// Requests whose prompt is longer than this many bytes as it stands in the body; a token of English is about four.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prompt_over: Option<u64>,
     /// Backends of this model: by weight, then in this order.
     pub to: Vec<String>,
@@ -64,59 +66,61 @@ pub struct Rule {
 }
 
 /// One backend. Which fields apply depends on `hosted`.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Backend {
     /// Unique within the fleet.
     pub name: String,
     /// Base address without `/v1`: `http://10.0.0.5:8000`. Either this or `command`.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
     /// The engine as a process of this machine, which `fleetctl serve` starts and stops: the program and its arguments.
     /// `{port}` in them stands for `port`.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub command: Vec<String>,
     /// With `command`: set in its environment; `{port}` stands for `port`.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub env: BTreeMap<String, String>,
     /// With `command`: the folder that it runs in; that of the config file where nothing is said.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub dir: Option<PathBuf>,
     /// With `command`: the port that it listens on, on 127.0.0.1; absent: a free one is chosen.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub port: Option<u16>,
     /// With `command`: how long it may take to end by itself once told to (SIGTERM); then the whole group is killed.
-    #[serde(default = "default_stop_within", deserialize_with = "span")]
+    #[serde(default = "default_stop_within", with = "span::text")]
+    #[schemars(with = "String")]
     pub stop_within: TimeDelta,
     /// Somebody else's API, paid by the token.
     #[serde(default)]
     pub hosted: bool,
     /// Who runs it, for people (hosted).
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provider: Option<String>,
     /// The model's name there, where it differs.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upstream_model: Option<String>,
     /// The environment variable that holds the key sent there.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_key_env: Option<String>,
     /// The file that holds the key sent there; white space around it does not count.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_key_file: Option<PathBuf>,
     /// How the key is sent: `bearer` (default) or, as Azure has it, `api-key`.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth: Option<Auth>,
     /// The shape of its addresses: `openai` (default), `azure` (deployment in the path, dated) or `azure-v1`.
     #[serde(default)]
     pub api: Api,
     /// With `api = "azure"`: the dated version, `2024-10-21` unless said otherwise.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub api_version: Option<String>,
     /// Requests that it is sent at once at most; those beyond go elsewhere or wait.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub max_running: Option<u32>,
     /// A stream that says nothing for this long has failed.
-    #[serde(default = "default_stall", deserialize_with = "span")]
+    #[serde(default = "default_stall", with = "span::text")]
+    #[schemars(with = "String")]
     pub stall_after: TimeDelta,
     /// It can tell usage in every event of a stream (vLLM's `continuous_usage_stats`): ask it to, so that a stream that is
     /// cut is charged to the token. Costs a little CPU an event.
@@ -126,10 +130,10 @@ pub struct Backend {
     #[serde(default = "default_weight")]
     pub weight: u32,
     /// Dollars per replica-hour (self-hosted).
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rate: Option<Money>,
     /// Dollars per million tokens (hosted).
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub price: Option<Price>,
     /// `on-demand` (default), `spot` or `reserved`.
     #[serde(default)]
@@ -138,56 +142,64 @@ pub struct Backend {
     #[serde(default = "default_replicas")]
     pub replicas: u32,
     /// The machine's kind, for people: `4×A100-80GB`.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hardware: Option<String>,
     /// How it sleeps: `never` (default), `level1`, `level2` (vLLM's sleep mode), `release` (through `launcher`, or the end
     /// of its process: the default with `command`).
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sleep: Option<Sleep>,
     /// An HTTP launcher that starts and stops the engine: `POST URL/start`, `POST URL/stop`, `GET URL`, `GET URL/log?follow=true`.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub launcher: Option<String>,
     /// The backends of one group have their GPUs in common: waking one has an idle one leave.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub group: Option<String>,
     /// A dcgm-exporter page with this backend's GPUs.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub gpu_metrics: Option<String>,
     /// This backend's GPUs by index: of that page, and with `command` the ones that its process sees; empty: all of them.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub gpus: Vec<u32>,
     /// Sleeps after this long with nothing running or waiting; absent: never by itself.
-    #[serde(default, deserialize_with = "optional_span")]
+    #[serde(
+        default,
+        with = "span::optional",
+        skip_serializing_if = "Option::is_none"
+    )]
+    #[schemars(with = "Option<String>")]
     pub idle_after: Option<TimeDelta>,
     /// Hours at which it is kept warm: `["mon-fri 08:00-18:00"]`, in the fleet's `time_zone`. A pin that comes by itself:
     /// an operator may lift it until the next day.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub keep_warm: Vec<String>,
     /// A wake longer than this is late.
-    #[serde(default = "default_budget", deserialize_with = "span")]
+    #[serde(default = "default_budget", with = "span::text")]
+    #[schemars(with = "String")]
     pub budget: TimeDelta,
     /// A wake longer than this has failed, and what waits for it gets 504.
-    #[serde(default = "default_cap", deserialize_with = "span")]
+    #[serde(default = "default_cap", with = "span::text")]
+    #[schemars(with = "String")]
     pub cap: TimeDelta,
     /// The longest that a drain waits for running requests.
-    #[serde(default = "default_grace", deserialize_with = "span")]
+    #[serde(default = "default_grace", with = "span::text")]
+    #[schemars(with = "String")]
     pub grace: TimeDelta,
     /// How long each stage of a wake usually takes, until this is learned: `{ load = "2m30s" }`.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub expected: Vec<Expected>,
     /// Output tokens a second that it can sustain.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ceiling: Option<f64>,
     /// Keep it warm from the start: the reason.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pinned: Option<String>,
     /// Evaluation scores to weigh against cost.
-    #[serde(default, rename = "eval")]
+    #[serde(default, rename = "eval", skip_serializing_if = "Vec::is_empty")]
     pub evals: Vec<Eval>,
 }
 
 /// Backends that share GPUs; a group that is named by backends alone fits one of them at a time.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Group {
     /// Its name.
@@ -197,31 +209,32 @@ pub struct Group {
 }
 
 /// What a stage usually takes.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Expected {
     /// `queued`, `node`, `image`, `start`, `load`, `compile`, `capture` or `health`.
     pub stage: String,
     /// How long.
-    #[serde(deserialize_with = "span")]
+    #[serde(with = "span::text")]
+    #[schemars(with = "String")]
     pub takes: TimeDelta,
 }
 
 /// Dollars per million tokens.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Price {
     /// Prompt tokens.
     pub input: Money,
     /// Cached prompt tokens; as `input` when absent.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cached: Option<Money>,
     /// Produced tokens.
     pub output: Money,
 }
 
 /// One evaluation score.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Eval {
     /// The evaluation's name.
@@ -233,12 +246,12 @@ pub struct Eval {
 }
 
 /// Money as decimal text, exactly as written; checked when the fleet is built.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Money(pub String);
 
 /// See [`Model::cold`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Cold {
     /// Held.
@@ -253,7 +266,7 @@ pub enum Cold {
 }
 
 /// See [`Model::data_path`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum DataPath {
     /// Anywhere.
@@ -265,7 +278,7 @@ pub enum DataPath {
 }
 
 /// See [`Backend::capacity`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Capacity {
     /// By the hour.
@@ -278,7 +291,7 @@ pub enum Capacity {
 }
 
 /// See [`Backend::sleep`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Sleep {
     /// Not by us.
@@ -293,7 +306,7 @@ pub enum Sleep {
 }
 
 /// See [`Backend::api`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Api {
     /// `URL/v1/chat/completions`.
@@ -306,7 +319,7 @@ pub enum Api {
 }
 
 /// See [`Backend::auth`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Auth {
     /// `Authorization: Bearer KEY`.

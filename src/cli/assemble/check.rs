@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
-use anyhow::{Result, bail};
+use anyhow::{Result, anyhow};
 use chrono::{DateTime, Utc};
 
-use super::{Engines, assemble};
+use super::{Engines, Place, assemble};
 use crate::config;
 
 /// Whether a fleet could be built of this config, with its engines taken to be there.
@@ -22,11 +22,9 @@ pub(in crate::cli) fn check(config: &config::Config, now: DateTime<Utc>) -> Resu
         if let Some(port) = backend.port
             && let Some(other) = ports.insert(port, &backend.name)
         {
-            bail!(
-                "model `{}`, backend `{}`: port {port} is `{other}`'s already; give each its own",
-                model.name,
-                backend.name
-            );
+            let twice = anyhow!("port {port} is `{other}`'s already; give each its own");
+            let place = Place::Backend(model.name.clone(), backend.name.clone());
+            return Err(twice.context(place));
         }
     }
     let mut config = config.clone();

@@ -188,6 +188,7 @@ fn fleet(now: DateTime<Utc>) -> Fleet {
         undo: VecDeque::new(),
         not_recorded: None,
         config_refused: None,
+        machine: None,
         dropped: 0,
     }
 }

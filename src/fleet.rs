@@ -12,6 +12,7 @@ pub mod engine;
 pub mod estimate;
 pub mod figures;
 pub mod finding;
+pub mod gpu;
 pub mod group;
 pub mod history;
 pub mod id;
@@ -87,6 +88,9 @@ pub struct Fleet {
     pub failed: u64,
     /// Who did what, oldest first.
     pub audit: VecDeque<Arc<AuditEntry>>,
+    /// The GPUs of this machine; `None` where no engine of it is in the fleet.
+    #[serde(default)]
+    pub machine: Option<Arc<gpu::Machine>>,
     /// What needs attention, worst first.
     pub findings: Vec<Finding>,
     /// The last two hours.
@@ -119,6 +123,7 @@ impl Fleet {
             answered: 0,
             failed: 0,
             audit: VecDeque::new(),
+            machine: None,
             findings: Vec::new(),
             history: Arc::default(),
             undo: VecDeque::new(),

@@ -27,6 +27,7 @@ use tokio::time::{Instant, sleep};
 use record::Record;
 use table::Being;
 
+pub use table::{host, name};
 pub use tail::Tail;
 
 /// Between two looks whether processes are gone that are no children of ours.
@@ -175,6 +176,14 @@ impl Engine {
 
     fn spec(&self) -> Arc<Spec> {
         Arc::clone(&self.spec.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Whether this process is one of its own.
+    pub fn owns(&self, pid: u32) -> bool {
+        let Phase::Running { pid: leader, .. } = *self.phase.borrow() else {
+            return false;
+        };
+        table::belongs(pid, &format!("{MARK}={}", self.mark()), leader)
     }
 
     /// The log of its present run; before the first one it is not there.

@@ -8,6 +8,7 @@ pub mod engine_log;
 pub mod exposition;
 mod launcher;
 mod lines;
+mod nvml;
 mod outlet;
 mod process;
 
@@ -29,6 +30,7 @@ use crate::fleet::{BackendId, Observation};
 use crate::web;
 
 pub use dcgm::read as read_gpus;
+pub use nvml::{Held, watch_machine};
 pub use vllm::read as read_engine;
 
 /// The longest that one reading may take, on the wall.
@@ -64,6 +66,15 @@ pub struct Target {
 }
 
 impl Target {
+    /// What this machine's own GPU library is asked for; `None` where it is somebody else's process, or has a page.
+    pub fn on_this_machine(&self) -> Option<Held> {
+        let engine = self
+            .process
+            .as_ref()
+            .filter(|_| self.gpu_metrics.is_none())?;
+        Some((self.backend.clone(), Arc::clone(engine), self.gpus.clone()))
+    }
+
     /// Whether both are read alike.
     pub fn is_as(&self, other: &Self) -> bool {
         let process = |it: &Self| it.process.as_ref().map(Arc::as_ptr);

@@ -39,6 +39,8 @@ pub(super) struct Running {
     plain: Arc<Fleet>,
     /// Who is read, and what ends the reading.
     watched: Vec<(Target, CancellationToken)>,
+    /// What ends the reading of this machine's GPUs.
+    gpus: CancellationToken,
     /// What is known of backends that are not in the config now.
     pasts: HashMap<BackendId, Past>,
     http: reqwest::Client,
@@ -96,6 +98,7 @@ impl Running {
             gateway,
             plain,
             watched: Vec::new(),
+            gpus: CancellationToken::new(),
             pasts,
             http,
             clock,
@@ -151,6 +154,7 @@ impl Running {
 
     /// Reads these from now on, and nobody else; who was read so already goes on.
     fn watch(&mut self, targets: Vec<Target>) {
+        self.watch_gpus(&targets);
         let mut before = std::mem::take(&mut self.watched);
         for target in targets {
             let known = before.iter().position(|(known, _)| known.is_as(&target));
@@ -172,6 +176,23 @@ impl Running {
         for (_, end) in before {
             end.cancel();
         }
+    }
+
+    /// The GPUs of this machine, where engines of it have no page of their own.
+    fn watch_gpus(&mut self, targets: &[Target]) {
+        let engines: Vec<_> = targets.iter().filter_map(Target::on_this_machine).collect();
+        self.gpus.cancel();
+        if engines.is_empty() {
+            return;
+        }
+        self.gpus = self.shutdown.child_token();
+        self.tasks.spawn(source::watch_machine(
+            engines,
+            EVERY,
+            self.hub.observations.clone(),
+            self.clock,
+            self.gpus.clone(),
+        ));
     }
 
     /// Ends all of it; what is still under way gets this long, and then once more for the owner's last actions.

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::engine::{EngineSample, Gpu};
+use super::engine::EngineSample;
+use super::gpu::Gpu;
 use super::group::Group;
 use super::id::{BackendId, ModelId};
 use super::ledger::Ledger;

@@ -111,31 +111,6 @@ impl Histogram {
     }
 }
 
-/// One GPU as dcgm-exporter or NVML reports it; `None` where it does not say.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Gpu {
-    /// Index on its machine.
-    pub index: u32,
-    /// The machine's name.
-    pub host: String,
-    /// `NVIDIA A100-SXM4-80GB`.
-    pub model: String,
-    /// Share of time any kernel ran, 0 to 100.
-    pub util: Option<f64>,
-    /// Share of time the memory was busy, 0 to 1: the better sign of a full decode.
-    pub dram_active: Option<f64>,
-    /// Memory in use, MiB.
-    pub memory_used: Option<f64>,
-    /// Memory free, MiB.
-    pub memory_free: Option<f64>,
-    /// Watts.
-    pub power: Option<f64>,
-    /// Degrees Celsius.
-    pub temperature: Option<f64>,
-    /// The last XID error; 0 for none.
-    pub xid: Option<f64>,
-}
-
 /// JSON has no infinity: `null` stands for it.
 mod bounds {
     use serde::{Deserialize as _, Deserializer, Serializer};

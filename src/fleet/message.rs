@@ -6,7 +6,8 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::backend::LogLine;
-use super::engine::{EngineSample, Gpu};
+use super::engine::EngineSample;
+use super::gpu::Gpu;
 use super::id::{BackendId, ModelId};
 use super::live::Headroom;
 use super::request::RequestRecord;
@@ -66,6 +67,14 @@ pub enum Observation {
 
         /// What they say.
         gpus: Vec<Gpu>,
+
+        /// When, in fleet time.
+        at: DateTime<Utc>,
+    },
+    /// All GPUs of this machine, or why there are no figures.
+    Machine {
+        /// What they say.
+        gpus: Result<Vec<Gpu>, String>,
 
         /// When, in fleet time.
         at: DateTime<Utc>,

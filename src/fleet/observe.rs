@@ -5,7 +5,7 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::engine::EngineSample;
-use super::live::{GPU_POINTS, WINDOW};
+use super::live::WINDOW;
 use super::machine::Input;
 use super::message::{Action, Observation};
 use super::request::RequestRecord;
@@ -89,20 +89,12 @@ impl Fleet {
                 at,
             } => self.after(&backend, at, Input::Sleeps),
             Observation::Sleeping { asleep: false, .. } => Vec::new(),
-            Observation::Gpus { backend, gpus, at } => {
-                self.change(&backend, |b| {
-                    let known: Vec<f64> = gpus.iter().filter_map(|g| g.util).collect();
-                    let mean =
-                        (!known.is_empty()).then(|| known.iter().sum::<f64>() / known.len() as f64);
-                    b.live.gpu = mean.map(|m| m / 100.0);
-                    let history = Arc::make_mut(&mut b.live.gpu_history);
-                    if history.len() == GPU_POINTS {
-                        history.pop_front();
-                    }
-                    history.push_back(mean.unwrap_or(0.0).clamp(0.0, 100.0) as u8);
-                    b.gpus = gpus.into();
-                    let _ = at;
-                });
+            Observation::Gpus { backend, gpus, .. } => {
+                self.change(&backend, |b| b.hold(gpus));
+                Vec::new()
+            }
+            Observation::Machine { gpus, .. } => {
+                self.take_machine(gpus);
                 Vec::new()
             }
             Observation::Log {

@@ -82,15 +82,35 @@ pub(super) fn of(mark: &str, leader: Option<&Being>) -> Vec<Being> {
             return None;
         }
         let seen = look(pid)?;
-        let ours = leader.is_some_and(|leader| seen.group == leader) || {
-            let environment = fs::read(entry.path().join("environ")).ok()?;
-            environment
-                .split(|byte| *byte == 0)
-                .any(|variable| variable == mark.as_bytes())
-        };
+        let ours = leader.is_some_and(|leader| seen.group == leader) || is_marked(pid, mark);
         (ours && seen.alive).then_some(seen.being)
     })
     .collect()
+}
+
+/// Whether a process has `mark` in its environment, or is of the group of `leader`.
+pub(super) fn belongs(pid: u32, mark: &str, leader: u32) -> bool {
+    look(pid).is_some_and(|seen| seen.group == leader) || is_marked(pid, mark)
+}
+
+fn is_marked(pid: u32, mark: &str) -> bool {
+    let environment = fs::read(format!("/proc/{pid}/environ")).unwrap_or_default();
+    environment
+        .split(|byte| *byte == 0)
+        .any(|variable| variable == mark.as_bytes())
+}
+
+/// The name of a process: `VLLM::EngineCore`; `None` where it is gone, or another user's.
+pub fn name(pid: u32) -> Option<String> {
+    let name = fs::read_to_string(format!("/proc/{pid}/comm")).ok()?;
+    Some(name.trim().to_owned())
+}
+
+/// The name of this machine.
+pub fn host() -> String {
+    fs::read_to_string("/proc/sys/kernel/hostname")
+        .map(|name| name.trim().to_owned())
+        .unwrap_or_default()
 }
 
 fn boot() -> String {

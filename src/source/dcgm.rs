@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use super::engine_log::clean;
 use super::exposition;
-use crate::fleet::engine::Gpu;
+use crate::fleet::gpu::Gpu;
 
 #[derive(Clone, Copy, Debug)]
 enum Field {
@@ -164,6 +164,7 @@ mod tests {
                 power: Some(412.5),
                 temperature: Some(61.0),
                 xid: Some(0.0),
+                ..Gpu::default()
             },
             Gpu {
                 index: 1,

@@ -8,7 +8,8 @@ use tokio::sync::mpsc;
 
 use crate::clock::Clock;
 use crate::fleet::backend::LogLine;
-use crate::fleet::engine::{EngineSample, Gpu};
+use crate::fleet::engine::EngineSample;
+use crate::fleet::gpu::Gpu;
 use crate::fleet::message::StageMark;
 use crate::fleet::{BackendId, Observation};
 

@@ -50,6 +50,7 @@ pub(crate) fn fleet() -> Fleet {
         undo: VecDeque::new(),
         not_recorded: None,
         config_refused: None,
+        machine: None,
         dropped: 0,
     }
 }

@@ -109,6 +109,7 @@ pub(crate) fn fleet(backends: Vec<Backend>) -> Fleet {
         undo: VecDeque::new(),
         not_recorded: None,
         config_refused: None,
+        machine: None,
         dropped: 0,
     }
 }

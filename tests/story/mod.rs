@@ -265,6 +265,7 @@ impl Story {
             undo: VecDeque::new(),
             not_recorded: None,
             config_refused: None,
+            machine: None,
             dropped: 0,
         }
     }

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::fleet::backend::{Capacity, Hosted, LogLine, Pin, Price, SelfHosted, SleepWay};
-use crate::fleet::engine::{EngineSample, Gpu, Histogram};
+use crate::fleet::engine::{EngineSample, Histogram};
+use crate::fleet::gpu::Gpu;
 use crate::fleet::history::Point;
 use crate::fleet::ledger::{Ledger, Minute};
 use crate::fleet::live::Live;
@@ -208,6 +209,8 @@ fn gpus(n: u32, util: f64) -> Arc<[Gpu]> {
             power: Some(310.0 + f64::from(index) * 4.0),
             temperature: Some(61.0 + f64::from(index)),
             xid: Some(0.0),
+            power_limit: None,
+            holders: Vec::new(),
         })
         .collect()
 }
@@ -492,6 +495,7 @@ pub(in crate::tui) fn fleet() -> Fleet {
         undo: VecDeque::new(),
         not_recorded: None,
         config_refused: None,
+        machine: None,
         dropped: 0,
     }
 }

@@ -5,7 +5,7 @@ use ratatui::layout::Rect;
 use ratatui::text::Span;
 
 use crate::fleet::Backend;
-use crate::fleet::engine::Gpu;
+use crate::fleet::gpu::{Gpu, Holder};
 use crate::tui::app::App;
 use crate::tui::theme::{Role, Theme};
 use crate::tui::widget::columns::{self, Column};
@@ -42,7 +42,15 @@ pub(super) fn render(app: &App, backend: &Backend, area: Rect, buf: &mut Buffer)
     let inner = panel::render(theme, area, &title, &summary, buf);
     if backend.gpus.is_empty() {
         if inner.height > 0 {
-            let said = "no reading; set gpu_metrics to a dcgm-exporter page";
+            let machine = app.fleet.machine.as_ref();
+            let said =
+                match machine.filter(|_| backend.self_hosted().is_some_and(|it| it.startable)) {
+                    Some(machine) => machine
+                        .trouble
+                        .as_deref()
+                        .unwrap_or("none is held by it now"),
+                    None => "no reading; set gpu_metrics to a dcgm-exporter page",
+                };
             let said = panel::cut(theme, said, inner.width);
             buf.set_string(inner.x, inner.y, said, theme.of(Role::Faint));
         }
@@ -53,13 +61,17 @@ pub(super) fn render(app: &App, backend: &Backend, area: Rect, buf: &mut Buffer)
         Column::rest("", 6, 70),
         Column::figure("UTIL", 4, 95),
         Column::figure("MEMORY GiB", 11, 90),
-        Column::figure("POWER", 5, 80),
+        Column::figure("POWER", 9, 80),
         Column::figure("TEMP", 4, 85),
         Column::word("XID", 4, 88),
+        Column::word("HELD BY", 30, 60),
     ];
-    let places = columns::fit(&table, inner.width);
-    let rows = backend.gpus.iter().map(|gpu| cells(theme, gpu));
-    columns::render(theme, &table, rows, inner, buf);
+    // A page does not tell who holds a GPU.
+    let told = backend.gpus.iter().any(|gpu| !gpu.holders.is_empty());
+    let table = &table[..table.len() - usize::from(!told)];
+    let places = columns::fit(table, inner.width);
+    let rows = backend.gpus.iter().map(|gpu| cells(theme, backend, gpu));
+    columns::render(theme, table, rows, inner, buf);
     if let Some(Some((x, width))) = places.get(1) {
         for (gpu, y) in backend.gpus.iter().zip(inner.y + 1..inner.bottom()) {
             if let Some(util) = gpu.util {
@@ -97,7 +109,7 @@ pub(super) fn bar(theme: &Theme, share: f64, area: Rect, buf: &mut Buffer) {
     }
 }
 
-fn cells(theme: &Theme, gpu: &Gpu) -> Vec<(String, ratatui::style::Style)> {
+fn cells(theme: &Theme, backend: &Backend, gpu: &Gpu) -> Vec<(String, ratatui::style::Style)> {
     let none = || (theme.glyphs.none.to_owned(), theme.of(Role::Faint));
     let cell = |text: String, role: Role| (text, theme.of(role));
     let gib = |mib: f64| mib / 1024.0;
@@ -115,8 +127,11 @@ fn cells(theme: &Theme, gpu: &Gpu) -> Vec<(String, ratatui::style::Style)> {
         gpu.util
             .map_or_else(none, |util| cell(format!("{util:.0}%"), Role::Strong)),
         memory,
-        gpu.power
-            .map_or_else(none, |watts| cell(format!("{watts:.0}W"), Role::Text)),
+        match (gpu.power, gpu.power_limit) {
+            (Some(watts), Some(limit)) => cell(format!("{watts:.0}/{limit:.0}W"), Role::Text),
+            (Some(watts), None) => cell(format!("{watts:.0}W"), Role::Text),
+            (None, _) => none(),
+        },
         gpu.temperature.map_or_else(none, |t| {
             cell(
                 format!("{t:.0}C"),
@@ -130,5 +145,35 @@ fn cells(theme: &Theme, gpu: &Gpu) -> Vec<(String, ratatui::style::Style)> {
                 cell("ok".into(), Role::Good)
             }
         }),
+        held(theme, backend, gpu),
     ]
+}
+
+/// Who holds most of it: of this backend, or somebody else in its way.
+fn held(theme: &Theme, backend: &Backend, gpu: &Gpu) -> (String, ratatui::style::Style) {
+    let size = |holder: &&Holder| holder.memory.unwrap_or(0.0) as u64;
+    let others = |holder: &&Holder| holder.backend.as_ref() != Some(&backend.id);
+    let stranger = gpu.holders.iter().filter(others).max_by_key(size);
+    let Some(holder) = stranger.or_else(|| gpu.holders.iter().max_by_key(size)) else {
+        return (theme.glyphs.none.to_owned(), theme.of(Role::Faint));
+    };
+    let whose = match &holder.backend {
+        Some(id) if *id == backend.id => String::new(),
+        Some(id) => format!("{id}: "),
+        None => "not ours: ".to_owned(),
+    };
+    let size = holder
+        .memory
+        .map_or(String::new(), |mib| format!(" {:.1}", mib / 1024.0));
+    let more = match gpu.holders.len() {
+        0 | 1 => String::new(),
+        n => format!(" +{}", n - 1),
+    };
+    let text = format!("{whose}{} {}{size}{more}", holder.name, holder.pid);
+    let role = if stranger.is_some() {
+        Role::Warning
+    } else {
+        Role::Text
+    };
+    (text, theme.of(role))
 }

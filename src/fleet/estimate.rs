@@ -20,6 +20,8 @@ pub struct Estimate {
     pub left_p95: TimeDelta,
     /// Past wakes it was learned from; 0: only from the config.
     pub learned_from: usize,
+    /// Whether these had what is compiled from an earlier start; `None` where that is not known, or all are taken alike.
+    pub hot: Option<bool>,
 }
 
 impl Estimate {
@@ -40,7 +42,17 @@ impl Estimate {
 impl Backend {
     /// What is expected of its running wake, or of the next one; `None` where nothing is known.
     pub fn estimate(&self, now: DateTime<Utc>) -> Option<Estimate> {
-        let done: Vec<_> = self.wakes.iter().filter(|w| w.failure.is_none()).collect();
+        let mut done: Vec<_> = self.wakes.iter().filter(|w| w.failure.is_none()).collect();
+        // A start that must compile takes minutes longer than one that finds it all: like is learned from like. The next
+        // one finds what the last one left.
+        let wanted = match &self.state {
+            State::Waking(Wake { hot: Some(hot), .. }) => Some(*hot),
+            _ => done.last().and_then(|wake| wake.hot).map(|_| true),
+        };
+        let hot = wanted.filter(|_| done.iter().any(|wake| wake.hot == wanted));
+        if hot.is_some() {
+            done.retain(|wake| wake.hot == hot);
+        }
         let stages: Vec<_> = if done.is_empty() {
             self.self_hosted()?
                 .expected
@@ -80,6 +92,7 @@ impl Backend {
             left_median,
             left_p95,
             learned_from: done.len(),
+            hot,
         })
     }
 }

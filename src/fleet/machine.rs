@@ -141,6 +141,7 @@ pub fn step(backend: &mut Backend, input: Input, now: DateTime<Utc>) -> Outcome 
                 stages: vec![queued],
                 late: false,
                 begun: true,
+                hot: None,
             });
             backend.live.misses = 0;
             Outcome::act(Action::Start { backend: id })
@@ -170,6 +171,7 @@ pub fn step(backend: &mut Backend, input: Input, now: DateTime<Utc>) -> Outcome 
                 stages: vec![start],
                 late: false,
                 begun: true,
+                hot: None,
             });
             backend.live.misses = 0;
             Outcome::note("waking", "its process was found running".into(), false)
@@ -208,6 +210,11 @@ pub fn step(backend: &mut Backend, input: Input, now: DateTime<Utc>) -> Outcome 
 
         // ## waking: the stages move on, never back
         (State::Waking(wake), Input::Mark(mark)) => {
+            // One graph that had to be compiled makes a cold start, whatever else was there.
+            wake.hot = match (wake.hot, mark.hot) {
+                (Some(false), _) | (_, Some(false)) => Some(false),
+                (known, said) => said.or(known),
+            };
             advance(wake, mark, now);
             Outcome::default()
         }
@@ -574,6 +581,7 @@ fn finish(wake: &Wake, now: DateTime<Utc>, failure: Option<String>) -> WakeRecor
         since: wake.since,
         ended: now,
         by: wake.by.clone(),
+        hot: wake.hot,
         stages: wake
             .stages
             .iter()

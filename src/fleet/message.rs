@@ -171,6 +171,8 @@ pub struct StageMark {
     pub stage: Stage,
     /// 0 to 100, where the line says so.
     pub percent: Option<f32>,
+    /// Whether what is compiled was there from an earlier start, where the line says so.
+    pub hot: Option<bool>,
 }
 
 /// What an operator, a cold request or a policy asks for. The one door in.

@@ -224,7 +224,14 @@ fn tell_backend(preview: &mut Preview, fleet: &Fleet, before: &Backend, then: &B
                 .self_hosted()
                 .is_some_and(|f| estimate.left_p95 > f.budget);
             let known = if estimate.learned_from > 0 {
-                format!("learned from {} wakes", estimate.learned_from)
+                let cache = match estimate.hot {
+                    Some(true) => " with a hot compile cache",
+                    Some(false) => " that had to compile",
+                    None => "",
+                };
+                let n = estimate.learned_from;
+                let wakes = if n == 1 { "wake" } else { "wakes" };
+                format!("learned from {n} {wakes}{cache}")
             } else {
                 "from the config".into()
             };

@@ -108,6 +108,9 @@ pub struct Wake {
     pub by: String,
     /// The stages so far, in order; the last one is running.
     pub stages: Vec<StageSpan>,
+    /// Whether what is compiled was there from an earlier start, as far as the engine has said.
+    #[serde(default)]
+    pub hot: Option<bool>,
     /// Past the budget; said once in the audit, shown all the while.
     pub late: bool,
     /// Its start was asked for; until then it waits for room in its group.
@@ -169,6 +172,9 @@ pub struct WakeRecord {
     pub by: String,
     /// What each stage took, in order.
     pub stages: Vec<(Stage, TimeDelta)>,
+    /// Whether what is compiled was there from an earlier start, where the engine said.
+    #[serde(default)]
+    pub hot: Option<bool>,
     /// `None` when it ended warm.
     pub failure: Option<String>,
 }

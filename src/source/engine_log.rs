@@ -61,18 +61,21 @@ pub fn stage(line: &str) -> Option<StageMark> {
         return Some(StageMark {
             stage,
             percent: percent(message),
+            hot: None,
         });
     }
     if message.starts_with("Loading weights took") {
         return Some(StageMark {
             stage: Stage::Load,
             percent: Some(100.0),
+            hot: None,
         });
     }
     if message.starts_with("Graph capturing finished") {
         return Some(StageMark {
             stage: Stage::Capture,
             percent: Some(100.0),
+            hot: None,
         });
     }
     // What is compiled is named in brackets from 0.32.0 on: `[backbone] Dynamo …`.
@@ -90,7 +93,25 @@ pub fn stage(line: &str) -> Option<StageMark> {
         .map(|stage| StageMark {
             stage,
             percent: None,
+            hot: hot(message),
         })
+}
+
+/// Whether a compiled graph was there from an earlier start; `None` for lines that say neither.
+fn hot(message: &str) -> Option<bool> {
+    let starts = |any: &[&str]| any.iter().any(|start| message.starts_with(start));
+    if starts(&["Directly load "]) {
+        Some(true)
+    } else if starts(&[
+        "Compiling a graph for",
+        "Cache the graph ",
+        "saved AOT compiled function",
+    ]) || message.contains("torch.compile cache is disabled")
+    {
+        Some(false)
+    } else {
+        None
+    }
 }
 
 /// The stage of a progress bar, by its description.

@@ -570,7 +570,12 @@ fn observation(text: &str, at: DateTime<Utc>) -> Observation {
                     .into_iter()
                     .find(|s| s.word() == words[2])
                     .unwrap(),
-                percent: words.get(3).map(|p| p.parse().unwrap()),
+                percent: words.get(3).and_then(|p| p.parse().ok()),
+                hot: match words.last() {
+                    Some(&"hot") => Some(true),
+                    Some(&"cold") => Some(false),
+                    _ => None,
+                },
             }),
         },
         "exited" => Observation::Exited {

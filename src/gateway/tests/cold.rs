@@ -40,6 +40,7 @@ fn failed(reason: &str, took: TimeDelta) -> Backend {
         ended: t0() + took,
         by: "request".to_owned(),
         stages: Vec::new(),
+        hot: None,
         failure: Some(reason.to_owned()),
     }));
     backend

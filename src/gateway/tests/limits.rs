@@ -85,6 +85,7 @@ fn waking(ago: i64, now: chrono::DateTime<chrono::Utc>) -> Backend {
     let since = now - TimeDelta::seconds(ago);
     let wake = Wake {
         begun: true,
+        hot: None,
         since,
         by: "request".to_owned(),
         stages: vec![StageSpan {

@@ -180,3 +180,39 @@ proptest::proptest! {
         proptest::prop_assert!(!clean(&line).chars().any(char::is_control));
     }
 }
+
+#[test]
+fn a_cache_that_is_hot() {
+    for (line, hot) in [
+        (
+            "INFO 11-22 03:55:18 [backends.py:250] Directly load the compiled graph(s) for compile range (1, 8192) from the cache, took 3.1 s",
+            Some(true),
+        ),
+        (
+            "(Worker pid=3) INFO 11-22 03:55:18 [backends.py:250] [backbone] Directly load the compiled graph(s) for compile range (1, 8192) from the cache, took 3.1 s",
+            Some(true),
+        ),
+        (
+            "INFO 11-22 03:55:18 [decorators.py:250] Directly load AOT compilation from path /c/abc",
+            Some(true),
+        ),
+        (
+            "INFO 11-22 03:55:18 [backends.py:250] Cache the graph for dynamic shape for later use",
+            Some(false),
+        ),
+        (
+            "INFO 11-22 03:55:18 [backends.py:250] Compiling a graph for dynamic shape takes 30.45 s",
+            Some(false),
+        ),
+        (
+            "INFO 11-22 03:55:18 [backends.py:250] vLLM's torch.compile cache is disabled.",
+            Some(false),
+        ),
+        (
+            "INFO 11-22 03:55:18 [backends.py:250] Using cache directory: /c/abc for vLLM's torch.compile",
+            None,
+        ),
+    ] {
+        assert_eq!(stage(line).unwrap().hot, hot, "{line}");
+    }
+}

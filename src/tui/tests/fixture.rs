@@ -55,6 +55,7 @@ fn past_wake(ended_ago: i64, stretch: i64) -> Arc<WakeRecord> {
         ended: ago(ended_ago),
         by: "request".into(),
         stages,
+        hot: None,
         failure: None,
     })
 }
@@ -237,6 +238,7 @@ pub(in crate::tui) fn waking() -> State {
     });
     State::Waking(Wake {
         begun: true,
+        hot: None,
         since: ago(408),
         by: "request".into(),
         stages: spans,

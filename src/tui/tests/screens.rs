@@ -65,6 +65,7 @@ fn failed_wake() -> Arc<WakeRecord> {
         stages: stages
             .map(|(stage, s)| (stage, TimeDelta::seconds(s)))
             .into(),
+        hot: None,
         failure: Some("CUDA out of memory while loading".into()),
     })
 }

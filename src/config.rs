@@ -11,6 +11,7 @@ mod gateway;
 mod line;
 mod model;
 mod span;
+mod store;
 
 pub use admin::{Admin, AdminRole, AdminToken};
 pub use diff::{Difference, differences};
@@ -21,6 +22,7 @@ pub use model::{
     Sleep,
 };
 pub use span::parse_span;
+pub use store::Store;
 
 /// A fleet as its operator describes it. Money is decimal text; spans are like `90s`, `8m`, `1h30m`.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
@@ -44,6 +46,9 @@ pub struct Config {
     /// Where consoles and programs attach to `fleetctl serve`.
     #[serde(default)]
     pub admin: Admin,
+    /// How much of the past `fleetctl serve` keeps.
+    #[serde(default)]
+    pub store: Store,
     /// Backends that share GPUs.
     #[serde(default, rename = "group", skip_serializing_if = "Vec::is_empty")]
     pub groups: Vec<Group>,

@@ -4,6 +4,7 @@
 //! recording*, which is said and counted; nothing else stops for it.
 
 mod journal;
+mod keep;
 mod rows;
 mod schema;
 #[cfg(test)]
@@ -19,6 +20,7 @@ use std::thread::JoinHandle;
 use tokio::sync::{oneshot, watch};
 
 pub use journal::Journal;
+pub use keep::Keep;
 pub use rows::{Desired, Kept, Row};
 pub use schema::{StoreError, check, each, open, vacuum};
 
@@ -47,7 +49,7 @@ enum Order {
 impl Store {
     /// Opens the file, makes it where it is not there, and reads what is to be known from the start. A file that cannot be
     /// used is left as it is: [`Store::trouble`] says why.
-    pub fn start(path: PathBuf) -> (Self, Kept, JoinHandle<()>) {
+    pub fn start(path: PathBuf, keep: Keep) -> (Self, Kept, JoinHandle<()>) {
         let (opened, kept) = match schema::open(&path).and_then(|file| {
             let kept = rows::read(&file)?;
             Ok((file, kept))
@@ -59,7 +61,7 @@ impl Store {
         let lost = Arc::new(AtomicU64::new(0));
         let why = opened.as_ref().err();
         let (say, trouble) = watch::channel(why.map(|why| format!("not recording: {why}")));
-        let writer = writer::Writer::new(path, opened.ok(), Arc::clone(&lost), say);
+        let writer = writer::Writer::new(path, opened.ok(), Arc::clone(&lost), say, keep);
         let thread = std::thread::Builder::new()
             .name("store".to_owned())
             .spawn(move || writer.run(&orders));

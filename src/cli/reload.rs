@@ -145,6 +145,7 @@ impl Follower {
                 "[admin] cert_file",
                 old.admin.cert_file.is_some() != new.admin.cert_file.is_some(),
             ),
+            ("[store]", old.store != new.store),
             (
                 "[gateway] threads",
                 old.gateway.threads != new.gateway.threads,

@@ -91,7 +91,7 @@ async fn live(serve: &Serve, path: &Path, config: Config, text: String) -> Resul
     let here = path.parent().unwrap_or(Path::new("."));
     let engines = open_engines(&config, &state, here).await?;
     let (tasks, shutdown) = (TaskTracker::new(), CancellationToken::new());
-    let (store, kept, writer) = Store::start(store::file(&state));
+    let (store, kept, writer) = Store::start(store::file(&state), keep(&config.store));
     let running = Running::start(
         &config,
         &engines,
@@ -248,6 +248,13 @@ async fn open_engines(config: &Config, state: &Path, here: &Path) -> Result<Engi
         engines.insert(id, engine);
     }
     Ok(engines)
+}
+
+fn keep(store: &config::Store) -> store::Keep {
+    store::Keep {
+        age: store.keep.to_std().unwrap_or_default(),
+        bytes: u64::from(store.max_mib) << 20,
+    }
 }
 
 /// One `serve` a folder: two would end each other's engines.

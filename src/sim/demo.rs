@@ -85,6 +85,7 @@ fn config(place: &Places<'_>) -> Config {
         name: "demo".to_owned(),
         listen: ([127, 0, 0, 1], 0).into(),
         time_zone: None,
+        store: crate::config::Store::default(),
         fixed_per_month: Some(money("1200.00")),
         gateway: crate::config::Gateway::default(),
         admin: crate::config::Admin::default(),

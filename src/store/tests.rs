@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use super::{Kept, Row, Store, check, open, vacuum};
+use super::{Keep, Kept, Row, Store, check, open, vacuum};
 use crate::fleet::Usd;
 use crate::fleet::backend::Pin;
 use crate::fleet::ledger::{Ledger, Minute};
@@ -53,16 +53,20 @@ async fn flushed(store: &Store) -> bool {
 }
 
 fn read(path: &std::path::Path) -> Kept {
-    let (store, kept, _) = Store::start(path.to_owned());
+    let (store, kept, _) = Store::start(path.to_owned(), Keep::default());
     assert_eq!(*store.trouble.borrow(), None);
     kept
 }
 
 #[tokio::test]
 async fn what_was_kept_is_there_again_to_the_last_digit() {
+    let for_ever = Keep {
+        age: Duration::from_secs(100 * 365 * 24 * 3600),
+        ..Keep::default()
+    };
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("fleet.db");
-    let (store, kept, writer) = Store::start(path.clone());
+    let (store, kept, writer) = Store::start(path.clone(), for_ever);
     assert!(kept.started.is_none() && kept.desired.is_empty());
     let ledger = Ledger {
         until: Some(at(130)),
@@ -112,7 +116,7 @@ async fn a_file_that_is_none_is_said_and_left_alone() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("fleet.db");
     std::fs::write(&path, "this was never a database, whatever it is called").unwrap();
-    let (store, _, writer) = Store::start(path.clone());
+    let (store, _, writer) = Store::start(path.clone(), Keep::default());
     let why = store.trouble.borrow().clone().unwrap();
     assert!(
         why.starts_with("not recording: ") && why.contains("fleet.db"),
@@ -140,7 +144,7 @@ async fn a_disk_that_is_full_is_said_and_counted() {
     let file = open(&path).unwrap();
     file.execute_batch("CREATE TRIGGER full BEFORE INSERT ON audit BEGIN SELECT RAISE(FAIL, 'database or disk is full'); END")
         .unwrap();
-    let (store, _, writer) = Store::start(path);
+    let (store, _, writer) = Store::start(path, Keep::default());
     store.record(Row::Desired("gpu".into(), desired(1)));
     store.record(Row::Audit(entry("x")));
     assert!(!flushed(&store).await);
@@ -165,4 +169,65 @@ fn a_newer_file_is_not_touched() {
         why.contains("newer fleetctl") && why.contains("99"),
         "{why}"
     );
+}
+
+#[tokio::test]
+async fn what_is_old_or_too_much_is_given_up_and_the_accounts_stay() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("fleet.db");
+    let request = |at: DateTime<Utc>, id: String| {
+        let text = format!(
+            r#"{{"id":"{id}","at":"{}","model":"m","operation":"chat","key":null,"backend":"gpu","route":"weight","status":200,
+                "streamed":false,"ttft":null,"took":[0,0],"held":null,"usage":null,"partial":false,"cost":null,"error":null}}"#,
+            at.to_rfc3339()
+        );
+        Row::Request(Arc::new(serde_json::from_str(&text).unwrap()))
+    };
+    let keep = Keep {
+        age: Duration::from_secs(3600),
+        bytes: 1 << 20,
+    };
+    let (store, _, writer) = Store::start(path.clone(), keep);
+    store.record(Row::Ledger("gpu".into(), Box::default()));
+    store.record(request(Utc::now() - TimeDelta::hours(2), "old".into()));
+    store.record(request(Utc::now(), "new".into()));
+    assert!(flushed(&store).await);
+    drop(store);
+    writer.join().unwrap();
+    let ids = || -> Vec<String> {
+        read(&path)
+            .requests
+            .iter()
+            .map(|it| it.id.clone())
+            .collect()
+    };
+    assert_eq!(ids(), ["new"]);
+
+    // More than fits, of which 20,000 rows go at a time.
+    let (store, _, writer) = Store::start(path.clone(), Keep::default());
+    for n in 0..30_000 {
+        store.record(request(Utc::now(), n.to_string()));
+    }
+    assert!(flushed(&store).await);
+    drop(store);
+    writer.join().unwrap();
+    let keep = Keep {
+        bytes: 8 << 20,
+        ..keep
+    };
+    let (store, _, writer) = Store::start(path.clone(), keep);
+    for n in 30_000..30_003 {
+        store.record(request(Utc::now(), n.to_string()));
+        assert!(flushed(&store).await);
+    }
+    drop(store);
+    writer.join().unwrap();
+    let left = read(&path);
+    assert_eq!(left.requests.back().unwrap().id, "30002", "the newest stay");
+    assert!(left.ledgers.contains_key(&"gpu".into()));
+    let file = open(&path).unwrap();
+    let count: u32 = file
+        .query_row("SELECT count(*) FROM request", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(count, 10_004, "one piece was enough");
 }

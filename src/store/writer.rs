@@ -9,15 +9,12 @@ use std::time::{Duration, Instant};
 use rusqlite::Connection;
 use tokio::sync::{oneshot, watch};
 
+use super::keep::{Keep, Sweep};
 use super::rows::{self, Row};
 use super::{Order, schema};
 
 /// Between two attempts with a disk that does not take anything, on the wall.
 const AGAIN: Duration = Duration::from_secs(5);
-/// How long requests and lines of the audit are kept, days.
-const KEPT_DAYS: u32 = 90;
-/// Between two looks for what is too old, on the wall.
-const SWEEP: Duration = Duration::from_secs(3600);
 
 pub(super) struct Writer {
     path: PathBuf,
@@ -27,7 +24,7 @@ pub(super) struct Writer {
     /// When the file was last tried, and why it was not taken.
     tried: Instant,
     why: String,
-    swept: Option<Instant>,
+    sweep: Sweep,
 }
 
 impl Writer {
@@ -36,6 +33,7 @@ impl Writer {
         file: Option<Connection>,
         lost: Arc<AtomicU64>,
         say: watch::Sender<Option<String>>,
+        keep: Keep,
     ) -> Self {
         let why = say.borrow().clone().unwrap_or_default();
         Self {
@@ -44,7 +42,7 @@ impl Writer {
             lost,
             tried: Instant::now(),
             why,
-            swept: None,
+            sweep: Sweep::new(keep),
             say,
         }
     }
@@ -101,15 +99,7 @@ impl Writer {
             for row in batch {
                 rows::write(&change, row)?;
             }
-            if self.swept.is_none_or(|at| at.elapsed() >= SWEEP) {
-                for table in ["request", "audit"] {
-                    let sql = format!(
-                        "DELETE FROM {table} WHERE at < strftime('%Y-%m-%dT%H:%M:%S', 'now', '-{KEPT_DAYS} days')"
-                    );
-                    change.execute(&sql, [])?;
-                }
-                self.swept = Some(Instant::now());
-            }
+            self.sweep.look(&change)?;
             change.commit()
         })();
         done.map_err(|error: rusqlite::Error| {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::Fleet;
 use super::backend::Backend;
 use super::id::BackendId;
-use super::machine::Input;
+use super::machine::{Input, span};
 use super::message::{Action, Actor, AuditEntry};
 use super::wake::State;
 
@@ -135,8 +135,8 @@ impl Fleet {
         actions
     }
 
-    /// Has as many leave as `wanted` needs to go, as far as they may.
-    fn evict_for(&mut self, wanted: &Backend, now: DateTime<Utc>) -> Vec<Action> {
+    /// Who leaves so that `wanted` can go, as far as they may, and for how long each has been idle.
+    fn leavers(&self, wanted: &Backend, now: DateTime<Utc>) -> Vec<(BackendId, TimeDelta)> {
         let fits = wanted.group().map_or(1, |group| group.fits as usize);
         let leaving = self
             .holders(wanted)
@@ -149,22 +149,54 @@ impl Fleet {
             .map(|b| {
                 let idle = now - b.live.active_at.unwrap_or(b.state.since());
                 let back = b.estimate(now).map(|estimate| estimate.whole());
-                (Reverse(idle), back, b.id.clone(), b.full_name())
+                (Reverse(idle), back, b.id.clone())
             })
             .collect();
         able.sort();
+        let leavers = able.into_iter().take(need);
+        leavers.map(|(Reverse(idle), _, id)| (id, idle)).collect()
+    }
+
+    /// What a wake of `b` does to the others of its group, and what it waits for: a sentence each.
+    pub(super) fn room_for(&self, b: &Backend) -> Vec<String> {
+        if !self.is_crowded(b) {
+            return Vec::new();
+        }
+        let leavers = self.leavers(b, self.now);
+        let mut said: Vec<_> = leavers
+            .iter()
+            .map(|(id, idle)| {
+                let idle = span(*idle);
+                format!("{id}, idle for {idle}, makes room for it: put to sleep first")
+            })
+            .collect();
+        if leavers.is_empty() {
+            let stay = self.holders(b).map(|other| {
+                let why = other.stays(self.now).unwrap_or_default();
+                format!("{} ({why})", other.id)
+            });
+            let stay: Vec<_> = stay.collect();
+            said.push(format!(
+                "It waits for its GPUs: {} has them",
+                stay.join(", ")
+            ));
+        }
+        said
+    }
+
+    /// Has as many leave as `wanted` needs to go, as far as they may.
+    fn evict_for(&mut self, wanted: &Backend, now: DateTime<Utc>) -> Vec<Action> {
         let mut actions = Vec::new();
-        for (Reverse(idle), _, id, name) in able.into_iter().take(need) {
+        for (id, idle) in self.leavers(wanted, now) {
+            let name = self
+                .backend(&id)
+                .map_or_else(|| id.to_string(), |b| b.full_name());
             self.write(AuditEntry {
                 at: now,
                 by: Actor::Policy("group".into()),
                 verb: "sleep".into(),
                 target: name,
-                result: format!(
-                    "makes room for {}; idle for {}",
-                    wanted.id,
-                    super::machine::span(idle)
-                ),
+                result: format!("makes room for {}; idle for {}", wanted.id, span(idle)),
                 bad: false,
             });
             let by = "its group".to_owned();

@@ -1,5 +1,7 @@
 //! What a command will do in this fleet now, before it is sent.
 
+use std::sync::Arc;
+
 use chrono::TimeDelta;
 use serde::Serialize;
 
@@ -89,7 +91,16 @@ pub fn preview(fleet: &Fleet, command: &Command) -> Preview {
 fn settled(fleet: &Fleet, command: &Command) -> Fleet {
     let mut after = fleet.clone();
     let _ = after.order(command, &Actor::Operator(String::new()), fleet.now);
-    for id in touched(fleet, command) {
+    // Whoever has to leave for it is gone by then as well.
+    let leaves = |b: &&Arc<Backend>| {
+        let before = fleet.backend(&b.id);
+        matches!(b.state, State::Draining(_))
+            && before.is_some_and(|before| !matches!(before.state, State::Draining(_)))
+    };
+    let left = after.backends.iter().filter(leaves).map(|b| b.id.clone());
+    let mut ids: Vec<_> = left.collect();
+    ids.extend(touched(fleet, command));
+    for id in ids {
         after.change(&id, |b| {
             let since = b.state.since();
             match &b.state {
@@ -218,6 +229,7 @@ fn tell_backend(preview: &mut Preview, fleet: &Fleet, before: &Backend, then: &B
         State::Asleep { .. } | State::Failed(_) | State::Unknown { .. }
     ) && matches!(then.state, State::Warm { .. });
     if up {
+        preview.what.extend(fleet.room_for(before));
         preview.expected = then.estimate(fleet.now).map(|e| e.whole());
         if let Some(estimate) = before.estimate(fleet.now) {
             let over_budget = before

@@ -129,6 +129,7 @@ struct Expect {
     left: BTreeMap<String, i64>,
     /// Of the step's own order, asked before it is carried out.
     preview_burn: Option<(Usd, Usd)>,
+    preview_what: Option<String>,
     confirm: Option<bool>,
     affected: Option<u32>,
     warning: Option<String>,
@@ -161,6 +162,9 @@ impl Story {
             if let Some(order) = &step.order {
                 let command = command(order, &fleet);
                 let seen = preview(&fleet, &command);
+                if let Some(told) = &step.expect.preview_what {
+                    check.contains("preview_what", &seen.what.join("\n"), told);
+                }
                 if let Some(burn) = step.expect.preview_burn {
                     check.same("preview_burn", &seen.burn, &Some(burn));
                 }

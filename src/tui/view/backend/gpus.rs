@@ -56,12 +56,13 @@ pub(super) fn render(app: &App, backend: &Backend, area: Rect, buf: &mut Buffer)
         }
         return;
     }
+    let limited = backend.gpus.iter().any(|gpu| gpu.power_limit.is_some());
     let table = [
         Column::figure("", 2, 100),
         Column::rest("", 6, 70),
         Column::figure("UTIL", 4, 95),
         Column::figure("MEMORY GiB", 11, 90),
-        Column::figure("POWER", 9, 80),
+        Column::figure("POWER", if limited { 9 } else { 5 }, 80),
         Column::figure("TEMP", 4, 85),
         Column::word("XID", 4, 88),
         Column::word("HELD BY", 30, 60),

@@ -29,6 +29,9 @@ pub(super) struct Got {
     pub(super) path: String,
     pub(super) headers: HeaderMap,
     pub(super) body: String,
+    /// Which connection it came on: they are taken in the order in which they were opened, which is as exact as order gets
+    /// among requests on connections of their own.
+    pub(super) connection: usize,
     answer: oneshot::Sender<Response<BoxBody<Bytes, std::io::Error>>>,
 }
 
@@ -72,7 +75,7 @@ pub(super) async fn upstream() -> (String, mpsc::Receiver<Got>) {
     let url = format!("http://{}", listener.local_addr().unwrap());
     let (to_test, from_gateway) = mpsc::channel(64);
     tokio::spawn(async move {
-        loop {
+        for connection in 0.. {
             let (stream, _) = listener.accept().await.unwrap();
             let to_test = to_test.clone();
             let service = service_fn(move |request: Request<Incoming>| {
@@ -85,6 +88,7 @@ pub(super) async fn upstream() -> (String, mpsc::Receiver<Got>) {
                         path: parts.uri.to_string(),
                         headers: parts.headers,
                         body: String::from_utf8(body.to_vec()).unwrap(),
+                        connection,
                         answer,
                     };
                     to_test.send(got).await.map_err(std::io::Error::other)?;

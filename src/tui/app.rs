@@ -74,19 +74,25 @@ pub enum Screen {
     Cost,
     /// The live tail.
     Requests,
+    /// Past wakes by stage.
+    Wakes,
     /// Who did what.
     Audit,
+    /// Every GPU.
+    Gpus,
 }
 
 impl Screen {
-    /// Every screen, in the order of their keys `1` to `6`.
-    pub const ALL: [Self; 6] = [
+    /// Every screen, in the order of their keys `1` to `8`.
+    pub const ALL: [Self; 8] = [
         Self::Fleet,
         Self::Backend,
         Self::Routing,
         Self::Cost,
         Self::Requests,
+        Self::Wakes,
         Self::Audit,
+        Self::Gpus,
     ];
 
     /// Its name on the tab bar.
@@ -97,7 +103,9 @@ impl Screen {
             Self::Routing => "Routing",
             Self::Cost => "Cost",
             Self::Requests => "Requests",
+            Self::Wakes => "Wakes",
             Self::Audit => "Audit",
+            Self::Gpus => "GPUs",
         }
     }
 }

@@ -123,7 +123,7 @@ const fn bind(
     }
 }
 
-use Screen::{Audit, Backend, Cost, Fleet, Requests, Routing};
+use Screen::{Audit, Backend, Cost, Fleet, Gpus, Requests, Routing, Wakes};
 
 /// Every key of the console, in the order of the help.
 pub const KEYMAP: &[Binding] = &[
@@ -205,7 +205,7 @@ pub const KEYMAP: &[Binding] = &[
         "back",
         "out of a draft, filter, marks, the screen",
         Group::Move,
-        &[Backend, Routing, Cost, Requests, Audit],
+        &[Backend, Routing, Cost, Requests, Wakes, Audit, Gpus],
     ),
     bind(
         Action::Show(Fleet),
@@ -248,10 +248,26 @@ pub const KEYMAP: &[Binding] = &[
         &[],
     ),
     bind(
-        Action::Show(Audit),
+        Action::Show(Wakes),
         &["6"],
+        "wakes",
+        "the Wakes screen",
+        Group::Move,
+        &[],
+    ),
+    bind(
+        Action::Show(Audit),
+        &["7"],
         "audit",
         "the Audit screen",
+        Group::Move,
+        &[],
+    ),
+    bind(
+        Action::Show(Gpus),
+        &["8"],
+        "gpus",
+        "the GPUs screen",
         Group::Move,
         &[],
     ),
@@ -333,7 +349,7 @@ pub const KEYMAP: &[Binding] = &[
         "filter",
         "show only what contains the text",
         Group::View,
-        &[Fleet, Requests, Audit],
+        &[Fleet, Requests, Wakes, Audit, Gpus],
     ),
     bind(
         Action::Sort,
@@ -397,7 +413,7 @@ pub const KEYMAP: &[Binding] = &[
         "command",
         "type a command, with completion",
         Group::Program,
-        &[Fleet, Backend, Routing, Cost, Requests, Audit],
+        &[Fleet, Backend, Routing, Cost, Requests, Wakes, Audit, Gpus],
     ),
     bind(
         Action::Help,
@@ -405,7 +421,7 @@ pub const KEYMAP: &[Binding] = &[
         "help",
         "this",
         Group::Program,
-        &[Fleet, Backend, Routing, Cost, Requests, Audit],
+        &[Fleet, Backend, Routing, Cost, Requests, Wakes, Audit, Gpus],
     ),
     bind(
         Action::Quit,
@@ -413,7 +429,7 @@ pub const KEYMAP: &[Binding] = &[
         "quit",
         "back, and at home out",
         Group::Program,
-        &[Fleet, Backend, Routing, Cost, Requests, Audit],
+        &[Fleet, Backend, Routing, Cost, Requests, Wakes, Audit, Gpus],
     ),
     bind(
         Action::Abort,

@@ -17,6 +17,7 @@ pub mod cost;
 mod dialog;
 pub mod fleet;
 mod footer;
+pub mod gpus;
 mod header;
 mod help;
 mod palette;
@@ -24,6 +25,7 @@ pub mod requests;
 pub mod routing;
 mod tabs;
 mod toasts;
+pub mod wakes;
 
 use ratatui::buffer::Buffer;
 use ratatui::layout::{Position, Rect};
@@ -49,7 +51,9 @@ pub fn draw(app: &App, area: Rect, buf: &mut Buffer) {
         Screen::Routing => routing::render(app, rooms.body, buf),
         Screen::Cost => cost::render(app, rooms.body, buf),
         Screen::Requests => requests::render(app, rooms.body, buf),
+        Screen::Wakes => wakes::render(app, rooms.body, buf),
         Screen::Audit => audit::render(app, rooms.body, buf),
+        Screen::Gpus => gpus::render(app, rooms.body, buf),
     }
     footer::render(app, rooms.footer, buf);
     match &app.mode {

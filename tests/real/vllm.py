@@ -104,6 +104,19 @@ def by_hand():
     return took
 
 
+def marked(folder):
+    """Processes that have this folder's mark in their environment, as every child of an engine has."""
+    found = []
+    for pid in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            with open(f"/proc/{pid}/environ", "rb") as environ, open(f"/proc/{pid}/cmdline", "rb") as cmdline:
+                if f"FLEETCTL_ENGINE={folder}".encode() in environ.read():
+                    found.append(f"{pid} {cmdline.read().replace(bytes(1), b' ').decode(errors='replace')}")
+        except OSError:
+            pass
+    return found
+
+
 def main():
     serve = Serve(tempfile.mkdtemp(prefix="fleetctl-vllm-"))
     serve.start()
@@ -161,8 +174,7 @@ def main():
     answer.read()
     serve.process.send_signal(signal.SIGTERM)
     serve.process.wait(timeout=90)
-    left = subprocess.run(["pgrep", "-fa", MODEL], capture_output=True, text=True).stdout.splitlines()
-    left = [line for line in left if __file__ not in line]
+    left = marked(serve.folder)
     check("told to stop, it leaves no process behind", not left, "; ".join(left))
     sys.exit(1 if failed else 0)
 

@@ -49,6 +49,15 @@ const SIGNS: &[Sign] = &[
         "Free memory on device",
     ),
     sign(
+        &[
+            "Available memory on",
+            "less than desired CPU memory utilization",
+        ],
+        "the machine has too little free memory for a CPU engine",
+        "end what holds it, or lower --gpu-memory-utilization (it stands for the CPU's memory there)",
+        "Available memory on",
+    ),
+    sign(
         &["KV cache is needed, which is larger than the available"],
         "the KV cache is too small for --max-model-len",
         "lower --max-model-len or raise --gpu-memory-utilization",

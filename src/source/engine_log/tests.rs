@@ -132,6 +132,12 @@ fn single_failures() {
             ),
         ),
         (
+            "ValueError: Available memory on node 0 (16.89/18.71 GiB) on startup is less than desired CPU memory utilization (0.92, 17.22 GiB)",
+            Some(
+                "the machine has too little free memory for a CPU engine (Available memory on node 0 (16.89/18.71 GiB)",
+            ),
+        ),
+        (
             "ValueError: No available memory for the cache blocks. Try increasing",
             Some("no memory is left for the KV cache;"),
         ),

@@ -1,4 +1,4 @@
-//! The backend, its cold start, requests and audit, at three sizes.
+//! The backend, its cold start, requests, wakes, audit and GPUs, at three sizes.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -7,11 +7,12 @@ use chrono::TimeDelta;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
+use crate::fleet::gpu::{Gpu, Holder, Machine};
 use crate::fleet::wake::WakeRecord;
 use crate::fleet::{Backend, Fleet, Stage, State};
 use crate::tui::app::App;
 use crate::tui::theme::{ASCII, Theme};
-use crate::tui::view::{audit, backend, requests};
+use crate::tui::view::{audit, backend, gpus, requests, wakes};
 use crate::tui::widget::columns::{self, Column};
 use crate::tui::widget::timeline;
 
@@ -194,6 +195,83 @@ fn no_audit_entries() {
 }
 
 #[test]
+fn wakes_of_all() {
+    let mut app = with("t4-c", |b| b.wakes.push_back(failed_wake()));
+    change_backend(Arc::make_mut(&mut app.fleet), "h100-b", |b| {
+        for (n, wake) in b.wakes.iter_mut().enumerate() {
+            Arc::make_mut(wake).hot = [Some(false), Some(true), None][n % 3];
+        }
+    });
+    shots("wakes", &app, wakes::render);
+}
+
+#[test]
+fn wakes_filtered() {
+    let mut app = app();
+    app.filter = "h100".into();
+    shots("wakes-filtered", &app, wakes::render);
+}
+
+#[test]
+fn no_wakes() {
+    let mut app = app();
+    app.fleet = Arc::new(fixture::empty());
+    shots("wakes-empty", &app, wakes::render);
+}
+
+#[test]
+fn gpus_of_all() {
+    let mut app = app();
+    let fleet = Arc::make_mut(&mut app.fleet);
+    change_backend(fleet, "h100-a", |b| {
+        let mut gpus = b.gpus.to_vec();
+        gpus[0].host = "gpu-node-2".into();
+        gpus[0].model = "NVIDIA H100 80GB HBM3".into();
+        b.gpus = gpus.into();
+    });
+    change_backend(fleet, "a100-ondemand", |b| {
+        let mut gpus = b.gpus.to_vec();
+        gpus[0].util = Some(0.0);
+        gpus[0].power_limit = Some(400.0);
+        gpus[1].xid = Some(79.0);
+        b.gpus = gpus.into();
+    });
+    let stranger = Gpu {
+        host: "zz-box".into(),
+        index: 3,
+        model: "NVIDIA L4".into(),
+        util: Some(99.0),
+        holders: vec![Holder {
+            backend: None,
+            pid: 4711,
+            name: "python3".into(),
+            memory: Some(20_000.0),
+        }],
+        ..Gpu::default()
+    };
+    fleet.machine = Some(Arc::new(Machine {
+        gpus: [stranger].into(),
+        trouble: None,
+    }));
+    shots("gpus", &app, gpus::render);
+}
+
+#[test]
+fn no_gpus() {
+    let mut app = app();
+    app.fleet = Arc::new(Fleet {
+        machine: Some(Arc::new(Machine {
+            trouble: Some(
+                "no NVIDIA driver on this machine (libnvidia-ml.so.1 is not there)".into(),
+            ),
+            ..Machine::default()
+        })),
+        ..fixture::empty()
+    });
+    shots("gpus-none", &app, gpus::render);
+}
+
+#[test]
 fn a_log_that_is_scrolled_back() {
     let mut app = at("h100-b");
     app.scroll = 2;
@@ -256,7 +334,13 @@ fn every_size_is_survived() {
             0, 1, 2, 3, 4, 5, 7, 9, 16, 20, 33, 40, 69, 76, 109, 110, 164, 165, 300,
         ] {
             for height in [0, 1, 2, 3, 4, 5, 6, 8, 11, 20, 29, 30, 80] {
-                for screen in [backend::render as Screen, requests::render, audit::render] {
+                for screen in [
+                    backend::render as Screen,
+                    requests::render,
+                    audit::render,
+                    wakes::render,
+                    gpus::render,
+                ] {
                     picture(width, height, |area, buf| screen(app, area, buf));
                 }
                 if !app.backend().unwrap().is_hosted() {

@@ -44,13 +44,13 @@ pub(super) fn act(app: &mut App, action: Action) -> Vec<Effect> {
         Action::Enter => match app.screen {
             Screen::Routing => return routing::apply(app),
             Screen::Fleet | Screen::Cost => show(app, Screen::Backend),
-            Screen::Backend | Screen::Requests | Screen::Audit => {}
+            Screen::Backend | Screen::Requests | Screen::Wakes | Screen::Audit | Screen::Gpus => {}
         },
         Action::Back => back(app),
         Action::Show(screen) => show(app, screen),
         Action::Logs => show(app, Screen::Backend),
         Action::Filter => {
-            if !matches!(app.screen, Screen::Fleet | Screen::Requests | Screen::Audit) {
+            if matches!(app.screen, Screen::Backend | Screen::Routing | Screen::Cost) {
                 show(app, Screen::Fleet);
             }
             app.mode = Mode::Filter;
@@ -167,7 +167,7 @@ pub(super) fn step(app: &mut App, by: isize) {
         Screen::Fleet => visible_order(app),
         Screen::Cost => app.fleet.backends.iter().map(|b| b.id.clone()).collect(),
         Screen::Routing => app.model().map(|m| m.backends.clone()).unwrap_or_default(),
-        Screen::Requests | Screen::Audit => {
+        Screen::Requests | Screen::Wakes | Screen::Audit | Screen::Gpus => {
             // The newest stands on top: down is back in time.
             app.scroll = app.scroll.saturating_add_signed(by).min(most_scroll(app));
             return;
@@ -202,7 +202,9 @@ fn keep_selection_visible_on_fleet(app: &mut App) {
 fn most_scroll(app: &App) -> usize {
     let lines = match app.screen {
         Screen::Requests => app.frozen.as_ref().unwrap_or(&app.fleet).requests.len(),
+        Screen::Wakes => view::wakes::count(app),
         Screen::Audit => app.fleet.audit.len(),
+        Screen::Gpus => view::gpus::count(app),
         Screen::Backend => app.backend().map_or(0, |b| b.log.len()),
         Screen::Fleet | Screen::Routing | Screen::Cost => 0,
     };

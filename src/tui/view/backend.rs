@@ -20,7 +20,9 @@ use crate::tui::app::App;
 use crate::tui::theme::{Role, Theme};
 use crate::tui::widget::{panel, timeline};
 
+pub(super) use gpus::bar;
 use layout::{Part, stack};
+pub(super) use past::{pace, worth};
 
 /// From this width on, things stand side by side that are below each other otherwise.
 const WIDE: u16 = 110;

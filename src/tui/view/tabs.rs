@@ -6,8 +6,10 @@ use ratatui::layout::Rect;
 use crate::tui::app::{App, Screen};
 use crate::tui::theme::Role;
 
-/// Columns between two tabs.
-const GAP: u16 = 2;
+/// Columns between two tabs: where there is room, and where there is little.
+const GAPS: (u16, u16) = (2, 1);
+/// From here on there is room.
+const WIDE: u16 = 100;
 
 pub(super) fn render(app: &App, area: Rect, buf: &mut Buffer) {
     if area.is_empty() {
@@ -53,7 +55,7 @@ pub(super) fn render(app: &App, area: Rect, buf: &mut Buffer) {
             .map(|(t, _)| t.chars().count() + 2)
             .sum::<usize>()
             - 1;
-        if usize::from(area.right().saturating_sub(end)) > width + 1 {
+        if usize::from(area.right().saturating_sub(end)) > width {
             let mut x = area.right() - width as u16;
             for (text, role) in &right {
                 buf.set_string(x, area.y, text, app.theme.of(*role));
@@ -74,6 +76,7 @@ pub(super) fn at(area: Rect, column: u16) -> Option<Screen> {
 }
 
 fn places(area: Rect) -> Vec<(Screen, Rect)> {
+    let gap = if area.width < WIDE { GAPS.1 } else { GAPS.0 };
     let mut x = area.x + 1;
     let mut out = Vec::new();
     for screen in Screen::ALL {
@@ -82,7 +85,7 @@ fn places(area: Rect) -> Vec<(Screen, Rect)> {
             break;
         }
         out.push((screen, Rect::new(x, area.y, width, 1)));
-        x += width + GAP;
+        x += width + gap;
     }
     out
 }

@@ -93,7 +93,7 @@ pub(super) fn render(app: &App, backend: &Backend, area: Rect, buf: &mut Buffer)
 }
 
 /// A share as length.
-pub(super) fn bar(theme: &Theme, share: f64, area: Rect, buf: &mut Buffer) {
+pub(in crate::tui::view) fn bar(theme: &Theme, share: f64, area: Rect, buf: &mut Buffer) {
     let full = (share.clamp(0.0, 1.0) * f64::from(area.width)).round() as u16;
     let role = if share >= 0.95 {
         Role::Warning

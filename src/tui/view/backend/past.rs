@@ -101,7 +101,7 @@ pub(super) fn render(app: &App, backend: &Backend, area: Rect, buf: &mut Buffer)
 }
 
 /// A stage that took half as long again as usual stands out.
-fn pace(span: TimeDelta, median: Option<TimeDelta>) -> Role {
+pub(in crate::tui::view) fn pace(span: TimeDelta, median: Option<TimeDelta>) -> Role {
     match median {
         Some(median) if span > median * 3 / 2 && span - median > TimeDelta::seconds(10) => {
             Role::Warning
@@ -110,7 +110,8 @@ fn pace(span: TimeDelta, median: Option<TimeDelta>) -> Role {
     }
 }
 
-fn worth(stage: Stage) -> u8 {
+/// Which stage's column stays longest.
+pub(in crate::tui::view) fn worth(stage: Stage) -> u8 {
     match stage {
         Stage::Load => 90,
         Stage::Node => 80,

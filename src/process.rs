@@ -5,27 +5,28 @@
 //! where it is not; no process that we began keeps a GPU unseen.
 
 mod record;
+mod start;
 mod table;
 mod tail;
 #[cfg(test)]
 mod tests;
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
-use std::net::{Ipv4Addr, TcpListener};
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
+use std::path::PathBuf;
+use std::process::ExitStatus;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use nix::sys::signal::Signal;
-use tokio::process::{Child, Command};
+use tokio::process::Child;
 use tokio::sync::{Mutex, watch};
 use tokio::time::{Instant, sleep};
 
 use record::Record;
-use table::Being;
+use start::free_port;
+use table::{Being, Signs};
 
 pub use table::{host, name};
 pub use tail::Tail;
@@ -34,8 +35,6 @@ pub use tail::Tail;
 const LOOK: Duration = Duration::from_millis(50);
 /// How long processes may take to go after KILL; what takes longer hangs in the kernel.
 const KILLED: Duration = Duration::from_secs(10);
-/// Logs of past runs that are kept.
-const OLD_LOGS: u32 = 3;
 /// The variable that marks an engine's processes, with the folder of its records.
 const MARK: &str = "FLEETCTL_ENGINE";
 
@@ -99,6 +98,7 @@ pub struct Engine {
     folder: PathBuf,
     port: u16,
     phase: watch::Sender<Phase>,
+    led: std::sync::Mutex<Option<Being>>,
     orders: Mutex<Runs>,
 }
 
@@ -132,11 +132,14 @@ impl Engine {
         let engine = Arc::new(Self {
             port,
             phase,
+            led: std::sync::Mutex::default(),
             orders: Mutex::new(Runs { count }),
-            folder: spec.folder.clone(),
+            // As /proc names it.
+            folder: fs::canonicalize(&spec.folder)?,
             spec: RwLock::new(Arc::new(spec)),
         });
         if let Some((record, being)) = found {
+            engine.lead(Some(being.clone()));
             tracing::info!("{} runs still, as process {}", engine.name(), being.pid);
             engine.phase.send_replace(Phase::Running {
                 run: record.run,
@@ -180,10 +183,11 @@ impl Engine {
 
     /// Whether this process is one of its own.
     pub fn owns(&self, pid: u32) -> bool {
-        let Phase::Running { pid: leader, .. } = *self.phase.borrow() else {
+        if !matches!(*self.phase.borrow(), Phase::Running { .. }) {
             return false;
-        };
-        table::belongs(pid, &format!("{MARK}={}", self.mark()), leader)
+        }
+        let (mark, led) = (self.mark(), self.led());
+        self.signs(&mark, led.as_ref(), true).are_of(pid)
     }
 
     /// The log of its present run; before the first one it is not there.
@@ -219,6 +223,7 @@ impl Engine {
             .id()
             .and_then(table::being)
             .ok_or("it ended at once; see its log")?;
+        self.lead(Some(being.clone()));
         let record = Record::new(run, &being, &spec, self.port);
         record.write(&self.folder).map_err(|error| {
             let folder = self.folder.display();
@@ -254,6 +259,7 @@ impl Engine {
         loop {
             let alive = self.alive();
             if alive.is_empty() {
+                self.lead(None);
                 return Ok(());
             }
             let signal = if begun.elapsed() < within {
@@ -282,72 +288,35 @@ impl Engine {
 
     /// What runs of it.
     fn alive(&self) -> Vec<Being> {
+        let (mark, led) = (self.mark(), self.led());
+        if led.is_some() {
+            return self.signs(&mark, led.as_ref(), true).find();
+        }
+        // Whoever began it is gone: its record says what it was.
         let record = Record::read(&self.folder).ok().flatten();
         let leader = record.and_then(|record| record.being());
-        table::of(&format!("{MARK}={}", self.mark()), leader.as_ref())
+        self.signs(&mark, leader.as_ref(), false).find()
     }
 
-    fn spawn(&self, spec: &Spec, log: File) -> Result<Child, String> {
-        let port = self.port.to_string();
-        let filled = |text: &str| text.replace("{port}", &port);
-        let (program, arguments) = spec.command.split_first().ok_or("its command is empty")?;
-        let again = log.try_clone().map_err(|error| error.to_string())?;
-        let mut command = Command::new(filled(program));
-        command
-            .args(arguments.iter().map(|it| filled(it)))
-            .stdin(Stdio::null())
-            .stdout(log)
-            .stderr(again)
-            .env(MARK, self.mark())
-            .process_group(0);
-        if !spec.gpus.is_empty() {
-            let list: Vec<_> = spec.gpus.iter().map(u32::to_string).collect();
-            // The order of nvidia-smi, which is the one that people mean.
-            command.env("CUDA_DEVICE_ORDER", "PCI_BUS_ID");
-            command.env("CUDA_VISIBLE_DEVICES", list.join(","));
-        }
-        for (name, value) in &spec.env {
-            command.env(name, filled(value));
-        }
-        if let Some(dir) = &spec.dir {
-            command.current_dir(dir);
-        }
-        command.spawn().map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => {
-                let dir = spec.dir.as_deref().filter(|dir| !dir.is_dir());
-                match dir {
-                    Some(dir) => format!("its folder {} is not there", dir.display()),
-                    None => format!("`{program}` is not there; give its whole path, or install it"),
-                }
-            }
-            io::ErrorKind::PermissionDenied => {
-                format!("`{program}` may not be run; check its permissions")
-            }
-            _ => format!("`{program}` cannot be run: {error}"),
-        })
-    }
-
-    /// Somebody else on its port would answer in its place.
-    fn look_at_port(&self) -> Result<(), String> {
-        let port = self.port;
-        match TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
-            Ok(_free) => Ok(()),
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(format!(
-                "port {port} is taken by another program; end it (`ss -ltnp` names it), or give this engine another `port`"
-            )),
-            Err(error) => Err(format!("port {port} cannot be used: {error}")),
+    fn signs<'a>(&'a self, mark: &'a str, leader: Option<&'a Being>, seen: bool) -> Signs<'a> {
+        Signs {
+            mark,
+            folder: &self.folder,
+            leader,
+            seen,
         }
     }
 
-    /// An empty log; those of the runs before go down one place.
-    fn new_log(&self) -> io::Result<File> {
-        let current = self.log();
-        let old = |n: u32| self.folder.join(format!("engine.{n}.log"));
-        for n in (1..OLD_LOGS).rev() {
-            moved(&old(n), &old(n + 1))?;
-        }
-        moved(&current, &old(1))?;
-        File::options().create(true).append(true).open(current)
+    /// The leader of the newest run that we saw live, until nothing is left of it.
+    fn led(&self) -> Option<Being> {
+        self.led
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn lead(&self, leader: Option<Being>) {
+        *self.led.lock().unwrap_or_else(PoisonError::into_inner) = leader;
     }
 
     /// Waits for the end of a run. What is left of a group whose leader is gone is ended: it may hold a GPU.
@@ -399,17 +368,4 @@ fn how(status: ExitStatus) -> Option<End> {
         .code()
         .map(End::Status)
         .or_else(|| status.signal().map(End::Signal))
-}
-
-fn free_port() -> io::Result<u16> {
-    Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?
-        .local_addr()?
-        .port())
-}
-
-fn moved(from: &Path, to: &Path) -> io::Result<()> {
-    match fs::rename(from, to) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-        _ => Ok(()),
-    }
 }

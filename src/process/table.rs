@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -64,33 +65,66 @@ fn look(pid: u32) -> Option<Seen> {
     })
 }
 
-/// Our processes that belong together: those whose environment had `mark` at their start, and the group of `leader`.
+/// What tells an engine's processes from others.
 ///
-/// One that has just begun shows no environment yet, so that the mark alone would miss it; a group alone would miss those
-/// that left it.
-pub(super) fn of(mark: &str, leader: Option<&Being>) -> Vec<Being> {
-    let (Ok(all), Ok(me)) = (fs::read_dir("/proc"), fs::metadata("/proc/self")) else {
-        return Vec::new();
-    };
-    // The number of a group without its leader may be another's by now.
-    let leader = leader.filter(|it| it.lives()).map(|it| it.pid);
-    all.filter_map(|entry| {
-        let entry = entry.ok()?;
-        let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
-        // We ourselves may be what an engine started: never an end of our own.
-        if pid == std::process::id() || entry.metadata().ok()?.uid() != me.uid() {
-            return None;
-        }
-        let seen = look(pid)?;
-        let ours = leader.is_some_and(|leader| seen.group == leader) || is_marked(pid, mark);
-        (ours && seen.alive).then_some(seen.being)
-    })
-    .collect()
+/// No single sign is enough: a process that has just begun shows no environment yet, and one that writes its own title over
+/// it (as vLLM's workers do) shows none any more; a group alone misses those that left it; and what a process writes to
+/// may be changed.
+#[derive(Debug)]
+pub(super) struct Signs<'a> {
+    /// A variable that its processes had in their environment at their start.
+    pub(super) mark: &'a str,
+    /// Its folder: what they write to stands in it.
+    pub(super) folder: &'a Path,
+    /// The leader of its group.
+    pub(super) leader: Option<&'a Being>,
+    /// Its group counts although the leader is gone: we saw it live, and nobody got the number since.
+    pub(super) seen: bool,
 }
 
-/// Whether a process has `mark` in its environment, or is of the group of `leader`.
-pub(super) fn belongs(pid: u32, mark: &str, leader: u32) -> bool {
-    look(pid).is_some_and(|seen| seen.group == leader) || is_marked(pid, mark)
+impl Signs<'_> {
+    /// Our own processes that show one of them.
+    pub(super) fn find(&self) -> Vec<Being> {
+        let (Ok(all), Ok(me)) = (fs::read_dir("/proc"), fs::metadata("/proc/self")) else {
+            return Vec::new();
+        };
+        let group = self.group();
+        all.filter_map(|entry| {
+            let entry = entry.ok()?;
+            let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
+            // We ourselves may be what an engine started: never an end of our own.
+            if pid == std::process::id() || entry.metadata().ok()?.uid() != me.uid() {
+                return None;
+            }
+            let seen = look(pid)?;
+            (seen.alive && self.fit(&seen, group)).then_some(seen.being)
+        })
+        .collect()
+    }
+
+    /// Whether this process shows one of them.
+    pub(super) fn are_of(&self, pid: u32) -> bool {
+        look(pid).is_some_and(|seen| self.fit(&seen, self.group()))
+    }
+
+    /// The group that counts. The number of a group without its leader may be another's by now.
+    fn group(&self) -> Option<u32> {
+        let leader = self.leader?;
+        let nobody_elses = look(leader.pid).is_none_or(|seen| seen.being == *leader);
+        (leader.lives() || (self.seen && nobody_elses)).then_some(leader.pid)
+    }
+
+    fn fit(&self, seen: &Seen, group: Option<u32>) -> bool {
+        let pid = seen.being.pid;
+        group == Some(seen.group)
+            || is_marked(pid, self.mark)
+            || [1, 2].iter().any(|fd| self.is_written_by(pid, *fd))
+    }
+
+    fn is_written_by(&self, pid: u32, descriptor: u32) -> bool {
+        let to = fs::read_link(format!("/proc/{pid}/fd/{descriptor}"));
+        to.is_ok_and(|to| to.parent() == Some(self.folder))
+    }
 }
 
 fn is_marked(pid: u32, mark: &str) -> bool {

@@ -63,7 +63,7 @@ def look(what):
     print(f"     {what}: {memory() / 1024:.1f} MiB, {files()} files", flush=True)
 
 
-done, began, first = 0, time.time(), None
+done, began, seen = 0, time.time(), []
 state, failed = {}, 0
 while done < CYCLES:
     for row in call("GET", "status")[1]["backends"]:
@@ -80,8 +80,8 @@ while done < CYCLES:
             failed += 1
             state[name] = "wake"
             call("POST", "commands", {"command": "wake", "backend": name})
-    if first is None and done >= CYCLES // 10:
-        first = memory()
+    if done >= CYCLES // 10 * (len(seen) + 1):
+        seen.append(memory())
         look(f"after {done} cycles, {time.time() - began:.0f} s")
     time.sleep(0.1)
 look(f"after {done} cycles, {time.time() - began:.0f} s")

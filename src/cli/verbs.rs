@@ -67,6 +67,9 @@ pub(super) enum Verb {
     Logs {
         /// Whose
         backend: String,
+        /// The newest so many lines [default: all that are kept]
+        #[arg(long, short = 'n', value_name = "NUMBER")]
+        number: Option<usize>,
         /// Goes on as it grows
         #[arg(long, short)]
         follow: bool,
@@ -129,7 +132,11 @@ async fn carry_out(verb: &Verb, mut handle: FleetHandle, operator: String) -> Re
     let fleet = handle.snapshots.borrow().clone();
     match verb {
         Verb::Status { form } => look::status(&fleet, form.output),
-        Verb::Logs { backend, follow } => look::log(&mut handle, backend, *follow).await,
+        Verb::Logs {
+            backend,
+            number,
+            follow,
+        } => look::log(&mut handle, backend, *number, *follow).await,
         Verb::Requests {
             number,
             follow,

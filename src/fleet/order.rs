@@ -217,7 +217,7 @@ impl Fleet {
                 if b.drained.is_some() {
                     return refuse(
                         format!("{backend} is out of service"),
-                        "press u to put it back",
+                        "undrain it first (u)",
                     );
                 }
                 match &b.state {
@@ -230,7 +230,7 @@ impl Fleet {
                     ),
                     State::Waking(_) => refuse(
                         format!("{backend} is waking already"),
-                        "enter shows how far it is",
+                        "its stages are on the Backend screen (enter) and in `fleetctl status`",
                     ),
                     _ if b.sleep_way() == SleepWay::Never => refuse(
                         format!("nothing here can start {backend}"),
@@ -255,7 +255,7 @@ impl Fleet {
                     ),
                     State::Failed(f) if !f.allocated => refuse(
                         format!("{backend} failed and holds nothing"),
-                        "press w to wake it again",
+                        "wake it again (w)",
                     ),
                     _ => Ok(()),
                 }
@@ -264,7 +264,7 @@ impl Fleet {
                 if self.find(backend)?.drained.is_some() {
                     return refuse(
                         format!("{backend} is out of service already"),
-                        "press u to put it back",
+                        "undrain it first (u)",
                     );
                 }
                 Ok(())
@@ -287,7 +287,7 @@ impl Fleet {
                 if b.drained.is_some() {
                     return refuse(
                         format!("{backend} is out of service"),
-                        "press u to put it back, then pin it",
+                        "undrain it first (u), then pin it",
                     );
                 }
                 if b.sleep_way() == SleepWay::Never && matches!(b.state, State::Failed(_)) {

@@ -290,7 +290,7 @@ fn tell_backend(preview: &mut Preview, fleet: &Fleet, before: &Backend, then: &B
     if then.drained.is_some() && before.drained.is_none() {
         preview
             .what
-            .push("It stays out of service until somebody presses u".into());
+            .push("It stays out of service until it is undrained (u)".into());
     }
 }
 

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::super::exit::{Ended, Kind};
 use super::{Output, table};
 use crate::admin::status_of;
-use crate::fleet::{Backend, BackendId, Fleet, RequestRecord, Usd};
+use crate::fleet::{Backend, BackendId, Fleet, RequestRecord, State, Usd};
 use crate::handle::FleetHandle;
 
 /// A missing figure.
@@ -56,6 +56,18 @@ pub(super) fn status(fleet: &Fleet, output: Output) -> Result<()> {
     Ok(())
 }
 
+/// `waking load 61 %`, `asleep`.
+fn state(b: &Backend) -> String {
+    let word = b.state.word();
+    let State::Waking(wake) = &b.state else {
+        return word.to_owned();
+    };
+    wake.current().map_or(word.to_owned(), |span| {
+        let percent = span.percent.map_or(String::new(), |p| format!(" {p:.0} %"));
+        format!("{word} {}{percent}", span.stage.word())
+    })
+}
+
 fn row(fleet: &Fleet, b: &Backend) -> Vec<String> {
     let drained = if b.drained.is_some() {
         " (out of service)"
@@ -67,7 +79,7 @@ fn row(fleet: &Fleet, b: &Backend) -> Vec<String> {
     vec![
         b.model.to_string(),
         b.id.to_string(),
-        format!("{}{drained}", b.state.word()),
+        format!("{}{drained}", state(b)),
         ago(fleet.now - b.state.since()),
         b.weight.to_string(),
         b.live
@@ -95,7 +107,12 @@ fn row(fleet: &Fleet, b: &Backend) -> Vec<String> {
 }
 
 /// Prints an engine's log, and goes on as it grows.
-pub(super) async fn log(handle: &mut FleetHandle, backend: &str, follow: bool) -> Result<()> {
+pub(super) async fn log(
+    handle: &mut FleetHandle,
+    backend: &str,
+    number: Option<usize>,
+    follow: bool,
+) -> Result<()> {
     let id = BackendId::from(backend);
     let mut last = None;
     loop {
@@ -106,7 +123,12 @@ pub(super) async fn log(handle: &mut FleetHandle, backend: &str, follow: bool) -
             .rev()
             .take_while(|line| last.as_ref().is_none_or(|last| !Arc::ptr_eq(last, line)))
             .count();
-        for line in lines.iter().skip(lines.len() - new) {
+        // How many are wanted is asked of what is there; what comes, comes.
+        let wanted = match &last {
+            None => number.map_or(new, |number| number.min(new)),
+            Some(_) => new,
+        };
+        for line in lines.iter().skip(lines.len() - wanted) {
             table::say(&line.text)?;
         }
         last = lines.back().cloned().or(last);

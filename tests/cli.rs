@@ -194,6 +194,8 @@ const STORY: &[(&str, i32, &[&str])] = &[
     ("undrain gpu0", 4, &["gpu0 is not drained"]),
     ("undrain nobody", 3, &["no backend nobody"]),
     ("logs gpu0", 0, &["Application startup complete."]),
+    ("logs gpu0 -n 2", 0, &["INFO"]),
+    ("logs gpu0 -n few", 2, &["few"]),
     (
         "logs nobody",
         3,

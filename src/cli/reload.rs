@@ -1,6 +1,7 @@
 //! The config file, followed while `serve` runs: read again on SIGHUP and when it changes, taken as a whole or refused as a
 //! whole.
 
+use std::collections::HashMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -11,6 +12,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use chrono::Utc;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
+use tokio::task::AbortHandle;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::assemble::{self, Engines, assemble, placed};
@@ -18,7 +20,7 @@ use super::fleet::Running;
 use super::serve::{access, specs};
 use crate::admin::Access;
 use crate::config::{self, Config};
-use crate::fleet::Backend;
+use crate::fleet::{Backend, BackendId};
 use crate::gateway::Gateway;
 use crate::hub::Configured;
 use crate::process::{Engine, Spec};
@@ -39,6 +41,8 @@ pub(super) struct Follower {
     pub(super) config: Config,
     pub(super) text: String,
     pub(super) engines: Engines,
+    /// Engines that are no longer in the config and have requests yet, and what ends them.
+    pub(super) leaving: HashMap<BackendId, (Arc<Engine>, AbortHandle)>,
     pub(super) access: watch::Sender<Arc<Access>>,
     /// Whether others than this machine reach the gateway, and the admin API.
     pub(super) open: (bool, bool),
@@ -127,9 +131,19 @@ impl Follower {
         for (id, engine) in before {
             if !self.engines.contains_key(&id) {
                 let backend = gone.iter().find(|backend| backend.id == id).cloned();
-                tokio::spawn(leave(engine, backend, running.gateway.clone()));
+                let leave = leave(Arc::clone(&engine), backend, running.gateway.clone());
+                let ends = tokio::spawn(leave).abort_handle();
+                self.leaving.insert(id, (engine, ends));
             }
         }
+        // Who came back stays; who has left is forgotten.
+        self.leaving.retain(|id, (_, ends)| {
+            let back = self.engines.contains_key(id);
+            if back {
+                ends.abort();
+            }
+            !back && !ends.is_finished()
+        });
         (self.config, self.text) = (config, text.to_owned());
         Ok(())
     }
@@ -175,7 +189,8 @@ impl Follower {
         let mut engines = Engines::new();
         let mut renewed = Vec::new();
         for (id, place, spec) in specs(config, &self.state, here) {
-            let engine = if let Some(engine) = self.engines.get(&id) {
+            let leaving = self.leaving.get(&id).map(|(engine, _)| engine);
+            let engine = if let Some(engine) = self.engines.get(&id).or(leaving) {
                 let refused = engine.may_become(&spec).map_err(anyhow::Error::msg);
                 refused.with_context(|| place)?;
                 renewed.push((Arc::clone(engine), spec));

@@ -1,5 +1,6 @@
 //! `fleetctl serve`: a fleet without a screen, with the engines of this machine.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::net::SocketAddr;
@@ -120,6 +121,7 @@ async fn live(serve: &Serve, path: &Path, config: Config, text: String) -> Resul
         config,
         text,
         engines,
+        leaving: HashMap::new(),
         access: tell,
         open: (
             !running.address.ip().is_loopback(),
@@ -142,6 +144,11 @@ async fn live(serve: &Serve, path: &Path, config: Config, text: String) -> Resul
     let written = tokio::task::spawn_blocking(move || writer.join());
     let _ = tokio::time::timeout(LAST_ROWS, written).await;
     if !serve.keep_engines {
+        let leaving = follower
+            .leaving
+            .drain()
+            .map(|(id, (engine, _))| (id, engine));
+        follower.engines.extend(leaving);
         stop_all(&follower.engines).await;
     }
     ended

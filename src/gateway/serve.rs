@@ -18,6 +18,7 @@ use super::client::headers;
 use super::client::keys::Pass;
 use super::client::names::nearest;
 use super::client::wishes::Wishes;
+use super::plan::Plan;
 use super::record::account::{Account, Arrival};
 use super::record::sampler;
 use super::upstream::attempt::Ask;
@@ -63,8 +64,9 @@ where
     let path = request.uri().path();
     if let Some(operation) = operation(path) {
         only(method, &Method::POST, "POST")?;
-        let pass = gate.plan().keys.admit(request.headers())?;
-        return complete(gate, operation, request, arrived, id, pass).await;
+        let plan = gate.plan();
+        let pass = plan.keys.admit(request.headers())?;
+        return complete(gate, operation, request, arrived, id, (plan, pass)).await;
     }
     match path {
         "/healthz" => {
@@ -227,7 +229,7 @@ async fn complete<B>(
     request: Request<B>,
     arrived: Instant,
     id: &HeaderValue,
-    pass: Pass,
+    (plan, pass): (Arc<Plan>, Pass),
 ) -> Result<Response<Reply>, Fault>
 where
     B: Body<Data = Bytes> + Unpin,
@@ -236,7 +238,6 @@ where
     // Records are never lost: where the fleet does not keep up, requests slow down.
     gate.outbox.has_room().await;
     let (parts, body) = request.into_parts();
-    let plan = gate.plan();
     let body = read(body, &parts.headers, &plan.settings).await?;
     let peek = super::client::peek::peek(operation, &body)
         .map_err(|wrong| Fault::invalid(wrong.message, wrong.param))?;

@@ -118,7 +118,8 @@ const STORY: &[(&str, i32, &[&str])] = &[
         0,
         &["waking", "gpu0: warm", "load"],
     ),
-    ("wake gpu0 --yes", 4, &["gpu0 is warm already"]),
+    ("wake gpu0 --yes", 0, &["gpu0 is warm already"]),
+    ("wake phi-4/gpu0 --wait=1m", 0, &["gpu0 is warm already"]),
     (
         "wake gpu1 --yes --wait=1m",
         1,
@@ -133,7 +134,7 @@ const STORY: &[(&str, i32, &[&str])] = &[
         &["gpu2 is not there after 100ms", "it goes on by itself"],
     ),
     ("sleep gpu2 --yes --wait=1m", 0, &["gpu2: asleep"]),
-    ("sleep gpu2 --yes", 4, &["asleep already"]),
+    ("sleep gpu2 --yes", 0, &["asleep already"]),
     ("sleep nobody", 3, &["no backend nobody"]),
     (
         "pin gpu0 --for 2h --reason the_demo --yes",
@@ -141,6 +142,7 @@ const STORY: &[(&str, i32, &[&str])] = &[
         &["pinned until", "the demo"],
     ),
     ("pin gpu0", 2, &["--reason"]),
+    ("pin gpu0 --reason _", 4, &["a pin needs a reason"]),
     ("pin gpu0 --for soon --reason x", 2, &["soon"]),
     (
         "pin api --reason x --yes",

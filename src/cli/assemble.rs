@@ -88,6 +88,7 @@ fn facts(model: &config::Model, so_far: &Fleet) -> Result<Model> {
             .all(|known| known.id.as_str() != model.name),
         "that name stands twice; give each model one name"
     );
+    ensure_name(&model.name)?;
     ensure!(
         !model.backends.is_empty(),
         "it has no [[model.backend]]; add one"
@@ -118,6 +119,15 @@ fn facts(model: &config::Model, so_far: &Fleet) -> Result<Model> {
     })
 }
 
+/// A name reaches terminals, headers and file names.
+fn ensure_name(name: &str) -> Result<()> {
+    ensure!(
+        !name.trim().is_empty() && !name.chars().any(char::is_control),
+        "its name is empty, or has characters that no terminal should get; give it another"
+    );
+    Ok(())
+}
+
 fn empty(config: &config::Config, speed: u32, now: DateTime<Utc>) -> Result<Fleet> {
     Ok(Fleet {
         speed,
@@ -140,6 +150,7 @@ fn add_backend(
     config: &config::Config,
     now: DateTime<Utc>,
 ) -> Result<()> {
+    ensure_name(&c.name)?;
     let id = BackendId::from(c.name.as_str());
     let process = engines.get(&id).cloned();
     let url = address(c, process.as_deref())?;

@@ -155,7 +155,13 @@ pub(super) async fn tell_until_interrupted(
         signal(SignalKind::terminate())?,
         signal(SignalKind::hangup())?,
     );
-    let mut told: Option<Arc<AuditEntry>> = None;
+    // What an earlier process did is not news.
+    let mut told: Option<Arc<AuditEntry>> = {
+        let fleet = snapshots.borrow();
+        let began = fleet.audit.iter().rposition(|entry| entry.verb == "start");
+        began.and_then(|at| fleet.audit.get(at.checked_sub(1)?).cloned())
+    };
+    snapshots.mark_changed();
     loop {
         tokio::select! {
             _ = tokio::signal::ctrl_c() => return Ok(()),
@@ -180,7 +186,7 @@ pub(super) async fn tell_until_interrupted(
                 entry.by.name(),
                 entry.verb,
                 entry.target,
-                entry.result
+                entry.result.lines().collect::<Vec<_>>().join(" / ")
             );
         }
         told = fleet.audit.back().cloned();

@@ -18,7 +18,17 @@ const MOST_WEIGHT: u32 = 10_000;
 /// What came of a command: the answer for who asked, and what is to be performed.
 pub type Ordered = (Result<Receipt, Refusal>, Vec<Action>);
 
+/// Letters of a pin's reason: a line.
+const LONGEST_REASON: usize = 200;
+
 impl Fleet {
+    /// A time of the next days by its weekday, a later one by its date.
+    fn day(&self, at: DateTime<Utc>) -> String {
+        let near = at - self.now < chrono::TimeDelta::days(6);
+        at.format(if near { "%a %H:%M" } else { "%Y-%m-%d %H:%M" })
+            .to_string()
+    }
+
     /// Carries out a command at `now`, or refuses it and says why. Either way the audit knows.
     pub fn order(&mut self, command: &Command, by: &Actor, now: DateTime<Utc>) -> Ordered {
         self.now = self.now.max(now);
@@ -143,7 +153,7 @@ impl Fleet {
                     by: name,
                 };
                 let said = match until {
-                    Some(until) => format!("pinned until {}: {reason}", until.format("%a %H:%M")),
+                    Some(until) => format!("pinned until {}: {reason}", self.day(*until)),
                     None => format!("pinned until it is lifted: {reason}"),
                 };
                 self.change(backend, |b| b.pin = Some(pin));
@@ -167,9 +177,12 @@ impl Fleet {
                 (self.set_weights(model, &flipped), Vec::new())
             }
             Command::Undo => {
-                let Some(entry) = self.undo.pop_back() else {
+                // Newer ones that can no longer be undone are moot: a pin that is over, a sleeper that was woken.
+                let Some((at, entry)) = self.next_undo() else {
                     return Err(nothing_to_undo());
                 };
+                let entry = Arc::clone(entry);
+                self.undo.truncate(at);
                 let mut actions = Vec::new();
                 for step in &entry.restore {
                     match self.carry_out(step, by, now) {
@@ -276,8 +289,21 @@ impl Fleet {
                 }
                 Ok(())
             }
-            Command::Pin { backend, until, .. } => {
+            Command::Pin {
+                backend,
+                until,
+                reason,
+            } => {
                 let b = own(backend, "be pinned")?;
+                if reason.trim().is_empty() {
+                    return refuse("a pin needs a reason".into(), "say why, for who finds it");
+                }
+                if reason.chars().any(char::is_control) || reason.chars().count() > LONGEST_REASON {
+                    return refuse(
+                        format!("the reason is no line of at most {LONGEST_REASON} letters"),
+                        "say it shorter, without control characters",
+                    );
+                }
                 if until.is_some_and(|until| until <= self.now) {
                     return refuse(
                         "the pin would end in the past".into(),
@@ -324,19 +350,27 @@ impl Fleet {
                 }
                 self.check_weights(model, &self.flipped(model))
             }
-            Command::Undo => match self.undo.back() {
-                // Each step may need the one before it, so they are tried in order on a copy.
-                Some(entry) => {
-                    let mut copy = self.clone();
-                    let nobody = Actor::Operator(String::new());
-                    entry
-                        .restore
-                        .iter()
-                        .try_for_each(|step| copy.carry_out(step, &nobody, self.now).map(|_| ()))
-                }
-                None => Err(nothing_to_undo()),
+            Command::Undo => match (self.next_undo(), self.undo.back()) {
+                (Some(_), _) => Ok(()),
+                (None, Some(entry)) => self.may_undo(entry),
+                (None, None) => Err(nothing_to_undo()),
             },
         }
+    }
+
+    /// Whether all that restores what stood before can be done. Each step may need the one before it: they are tried in
+    /// order on a copy.
+    fn may_undo(&self, entry: &Undoable) -> Result<(), Refusal> {
+        let mut copy = self.clone();
+        let nobody = Actor::Operator(String::new());
+        let mut steps = entry.restore.iter();
+        steps.try_for_each(|step| copy.carry_out(step, &nobody, self.now).map(|_| ()))
+    }
+
+    /// The newest that can be undone, and its place.
+    pub(super) fn next_undo(&self) -> Option<(usize, &Arc<Undoable>)> {
+        let mut newest_first = self.undo.iter().enumerate().rev();
+        newest_first.find(|(_, entry)| self.may_undo(entry).is_ok())
     }
 
     fn check_weights(&self, model: &ModelId, weights: &[(BackendId, u32)]) -> Result<(), Refusal> {
@@ -527,9 +561,8 @@ impl Fleet {
                 .map_or_else(|| backend.to_string(), |b| b.full_name()),
             Command::Weights { model, .. } | Command::Flip { model } => model.to_string(),
             Command::Undo => self
-                .undo
-                .back()
-                .map_or_else(|| "–".into(), |entry| entry.what.clone()),
+                .next_undo()
+                .map_or_else(|| "–".into(), |(_, entry)| entry.what.clone()),
         }
     }
 

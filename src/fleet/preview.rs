@@ -133,9 +133,8 @@ fn touched(fleet: &Fleet, command: &Command) -> Vec<BackendId> {
         | Command::Unpin { backend } => vec![backend.clone()],
         Command::Weights { .. } | Command::Flip { .. } => Vec::new(),
         Command::Undo => fleet
-            .undo
-            .back()
-            .map(|e| e.restore.iter().flat_map(|c| touched(fleet, c)).collect())
+            .next_undo()
+            .map(|(_, e)| e.restore.iter().flat_map(|c| touched(fleet, c)).collect())
             .unwrap_or_default(),
     }
 }
@@ -145,9 +144,8 @@ fn models_of(fleet: &Fleet, command: &Command) -> Vec<ModelId> {
     let mut models: Vec<ModelId> = match command {
         Command::Weights { model, .. } | Command::Flip { model } => vec![model.clone()],
         Command::Undo => fleet
-            .undo
-            .back()
-            .map(|e| e.restore.iter().flat_map(|c| models_of(fleet, c)).collect())
+            .next_undo()
+            .map(|(_, e)| e.restore.iter().flat_map(|c| models_of(fleet, c)).collect())
             .unwrap_or_default(),
         Command::Wake { .. }
         | Command::Sleep { .. }
@@ -219,9 +217,9 @@ fn tell_backend(preview: &mut Preview, fleet: &Fleet, before: &Backend, then: &B
             }
         });
         if then.drained.is_none() && then.weight > 0 {
-            preview.warnings.push(
-                "a request that finds nothing else ready wakes it again; drain keeps it out".into(),
-            );
+            preview
+                .warnings
+                .push("a request may wake it again; drain keeps it out".into());
         }
     }
     let up = matches!(

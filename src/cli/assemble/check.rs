@@ -2,9 +2,10 @@
 
 use std::collections::HashMap;
 
-use anyhow::{Result, anyhow};
+use anyhow::{Result, anyhow, ensure};
 use chrono::{DateTime, Utc};
 
+use super::kind::zone;
 use super::{Engines, Place, assemble};
 use crate::config;
 
@@ -13,6 +14,8 @@ use crate::config;
 /// # Errors
 /// What is wrong, with its place.
 pub(in crate::cli) fn check(config: &config::Config, now: DateTime<Utc>) -> Result<()> {
+    zone(config)?;
+    addresses(config)?;
     let mut ports = HashMap::new();
     for (model, backend) in config
         .models
@@ -47,4 +50,34 @@ pub(in crate::cli) fn check(config: &config::Config, now: DateTime<Utc>) -> Resu
         }
     }
     assemble(&config, &Engines::new(), 1, now).map(|_| ())
+}
+
+/// Who listens where, and for whom.
+fn addresses(config: &config::Config) -> Result<()> {
+    let (gateway, admin) = (config.listen, config.admin.listen);
+    ensure!(
+        gateway.ip().is_loopback() || !config.gateway.keys.is_empty(),
+        "listen = \"{gateway}\" can be reached from other machines, and there are no client keys; add a [[gateway.key]], or listen on 127.0.0.1"
+    );
+    ensure!(
+        admin.ip().is_loopback() || !config.admin.tokens.is_empty(),
+        "[admin] listen = \"{admin}\" can be reached from other machines, and there is no [[admin.token]]; add one, or listen on 127.0.0.1"
+    );
+    ensure!(
+        gateway.port() != admin.port() || gateway.port() == 0,
+        "the gateway and the admin API both listen on port {}; give each its own",
+        gateway.port()
+    );
+    let taken = [(gateway, "the gateway"), (admin, "the admin API")];
+    for model in &config.models {
+        for backend in &model.backends {
+            let other = taken.iter().find(|(at, _)| Some(at.port()) == backend.port);
+            if let Some((_, whose)) = other {
+                let place = Place::Backend(model.name.clone(), backend.name.clone());
+                let port = backend.port.unwrap_or_default();
+                return Err(anyhow!("port {port} is {whose}'s; give it another").context(place));
+            }
+        }
+    }
+    Ok(())
 }

@@ -150,15 +150,23 @@ fn schedule(
         let window = hours.parse().map_err(anyhow::Error::msg);
         windows.push(window.context("keep_warm")?);
     }
-    let zone = match &config.time_zone {
+    let zone = zone(config)?;
+    Ok(Some(Schedule { zone, windows }))
+}
+
+/// Whose hours are meant.
+///
+/// # Errors
+/// Where the config names no time zone that is known.
+pub(super) fn zone(config: &config::Config) -> Result<Tz> {
+    match &config.time_zone {
         Some(name) => name.parse().map_err(|_| {
             anyhow!("time_zone: `{name}` is no time zone; write it like Europe/Berlin or UTC")
-        })?,
+        }),
         // Where the machine does not say, its clock is taken for UTC, as most servers' is.
-        None => iana_time_zone::get_timezone()
+        None => Ok(iana_time_zone::get_timezone()
             .ok()
             .and_then(|name| name.parse().ok())
-            .unwrap_or(Tz::UTC),
-    };
-    Ok(Some(Schedule { zone, windows }))
+            .unwrap_or(Tz::UTC)),
+    }
 }

@@ -22,11 +22,15 @@ pub(in crate::cli) enum Place {
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // A name that is refused may be refused for what a terminal would make of it.
+        let shown = |name: &String| name.escape_debug().to_string();
         match self {
-            Self::Model(model) => write!(f, "model `{model}`"),
-            Self::Backend(model, backend) => write!(f, "model `{model}`, backend `{backend}`"),
-            Self::Key(name) => write!(f, "[[gateway.key]] `{name}`"),
-            Self::Token(name) => write!(f, "[[admin.token]] `{name}`"),
+            Self::Model(model) => write!(f, "model `{}`", shown(model)),
+            Self::Backend(model, backend) => {
+                write!(f, "model `{}`, backend `{}`", shown(model), shown(backend))
+            }
+            Self::Key(name) => write!(f, "[[gateway.key]] `{}`", shown(name)),
+            Self::Token(name) => write!(f, "[[admin.token]] `{}`", shown(name)),
         }
     }
 }

@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 
 use super::super::exit::{Ended, Kind};
 use super::{Form, Output, Verb, table, wait};
-use crate::fleet::{Actor, BackendId, Command, Fleet, Preview, preview};
+use crate::fleet::{Actor, BackendId, Command, Fleet, Preview, State, preview};
 use crate::handle::{FleetHandle, Order};
 
 /// How a command is carried out.
@@ -82,13 +82,35 @@ fn weight(text: &str) -> Result<(BackendId, u32), String> {
     Ok((backend.into(), weight.parse().map_err(|_| said())?))
 }
 
+/// The backend that is meant: by its name, or with its model's before it, as it is printed.
+pub(super) fn named(fleet: &Fleet, text: &str) -> BackendId {
+    let whole = fleet.backends.iter().find(|b| b.full_name() == text);
+    whole.map_or_else(|| text.into(), |b| b.id.clone())
+}
+
+/// Whether all that is wanted is so already, or on its way: in words.
+fn is_so(fleet: &Fleet, command: &Command) -> Option<String> {
+    match command {
+        Command::Wake { backend } => match fleet.backend(backend)?.state {
+            State::Warm { .. } => Some(format!("{backend} is warm already")),
+            State::Waking(_) => Some(format!("{backend} is waking already")),
+            _ => None,
+        },
+        Command::Sleep { backend } => match fleet.backend(backend)?.state {
+            State::Asleep { .. } => Some(format!("{backend} is asleep already")),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
 /// The command that a verb stands for, how it is to be carried out, and how long its end is waited for.
 pub(super) fn command<'v>(
     verb: &'v Verb,
     fleet: &Fleet,
 ) -> Result<(Command, (&'v How, Option<Duration>))> {
     let of = |it: &'v OfBackend, make: fn(BackendId) -> Command| {
-        (make(it.backend.as_str().into()), (&it.how, it.wait))
+        (make(named(fleet, &it.backend)), (&it.how, it.wait))
     };
     Ok(match verb {
         Verb::Wake(it) => of(it, |backend| Command::Wake { backend }),
@@ -102,7 +124,7 @@ pub(super) fn command<'v>(
                 None => None,
             };
             let command = Command::Pin {
-                backend: pin.backend.as_str().into(),
+                backend: named(fleet, &pin.backend),
                 until,
                 reason: pin.reason.clone(),
             };
@@ -137,6 +159,16 @@ pub(super) async fn order(
     operator: String,
 ) -> Result<()> {
     let fleet = handle.snapshots.borrow().clone();
+    if let Some(so) = is_so(&fleet, &command) {
+        match how.form.output {
+            Output::Json => table::document(json!({"said": so, "undoable": false}))?,
+            Output::Table => table::say(&so)?,
+        }
+        return match patience {
+            Some(patience) => wait::until_done(handle, &command, patience).await,
+            None => Ok(()),
+        };
+    }
     if let Some(refusal) = fleet.refusal(&command) {
         return Err(Ended::from(refusal).into());
     }

@@ -7,6 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 
 use super::super::exit::{Ended, Kind};
+use super::act::named;
 use super::{Output, table};
 use crate::admin::status_of;
 use crate::fleet::{Backend, BackendId, Fleet, RequestRecord, State, Usd};
@@ -113,7 +114,7 @@ pub(super) async fn log(
     number: Option<usize>,
     follow: bool,
 ) -> Result<()> {
-    let id = BackendId::from(backend);
+    let id = named(&handle.snapshots.borrow(), backend);
     let mut last = None;
     loop {
         let fleet = handle.snapshots.borrow_and_update().clone();
@@ -232,7 +233,7 @@ pub(super) fn audit(fleet: &Fleet, number: usize, output: Output) -> Result<()> 
 
 pub(super) fn wakes(fleet: &Fleet, of: Option<&str>, output: Output) -> Result<()> {
     let backends: Vec<&Arc<Backend>> = match of {
-        Some(name) => vec![find(fleet, &BackendId::from(name))?],
+        Some(name) => vec![find(fleet, &named(fleet, name))?],
         None => fleet.backends.iter().collect(),
     };
     if output == Output::Json {

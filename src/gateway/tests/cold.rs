@@ -104,6 +104,40 @@ async fn held_requests_wake_once_and_go_in_order_of_arrival() {
     assert!(gateway.record().await.held.is_some());
 }
 
+/// Hosted backends answer for one of ours that sleeps, and that one is woken for those to come; but not where the policy is
+/// to refuse, and not where another of ours is ready.
+#[tokio::test]
+async fn one_of_ours_that_has_a_weight_and_sleeps_is_woken() {
+    let cases = [
+        (ColdPolicy::Wait, None, true),
+        (ColdPolicy::Overflow, None, true),
+        (ColdPolicy::Reject, None, false),
+        (ColdPolicy::Wait, Some(warm()), false),
+    ];
+    for (policy, sibling, woken) in cases {
+        let (url, mut got) = upstream().await;
+        let mut backends = vec![self_hosted("a", 2, asleep()), hosted("far", 1)];
+        backends.extend(sibling.map(|state| self_hosted("b", 1, state)));
+        let urls = ["a", "far", "b"].map(|name| (name, url.clone()));
+        let mut gateway = gateway(cold(policy, backends), &urls).await;
+        for _ in 0..3 {
+            let sent = gateway.send(CHAT, &[]);
+            got.recv().await.unwrap().answer(200, &[], ANSWER);
+            let answer = sent.await.unwrap();
+            assert_eq!(
+                (answer.status().as_u16(), header(&answer, "x-fleet-route")),
+                (200, "weight")
+            );
+        }
+        let asked = gateway.orders.try_recv().ok().map(|order| order.command);
+        let wake = Command::Wake {
+            backend: "a".into(),
+        };
+        assert_eq!(asked, woken.then_some(wake), "{policy:?}");
+        assert!(gateway.orders.try_recv().is_err(), "once");
+    }
+}
+
 #[tokio::test]
 async fn a_client_that_leaves_leaves_the_room() {
     let picture = cold(ColdPolicy::Wait, vec![self_hosted("a", 1, asleep())]);

@@ -13,7 +13,7 @@ use crate::fleet::request::Route;
 use crate::fleet::{Backend, Fleet, Model, State};
 use crate::gateway::Gate;
 use crate::gateway::choose::desk::Desk;
-use crate::gateway::choose::route::{Choice, Cold, Standing, Why, Wish, choose, standing};
+use crate::gateway::choose::route::{Choice, Cold, Row, Standing, Why, Wish, choose, standing};
 use crate::gateway::client::envelope::Fault;
 use crate::gateway::record::account::Account;
 use crate::gateway::upstream::slot::Flight;
@@ -91,6 +91,9 @@ impl Gate {
                 route: search.group.route(),
                 tried: &search.tried,
             };
+            if search.tried.is_empty() && is_missed(model, desk, &fleet, &rows) {
+                self.ask_wake(desk, &fleet, &rows, now);
+            }
             let (seat, route) = match choose(&rows, wish) {
                 Choice::Weighted(wanted, route) => match desk.turn(&wanted) {
                     Some(seat) => (seat, route),
@@ -275,6 +278,30 @@ fn exhausted(desk: &Desk) -> Fault {
         "upstream_error",
         format!("no backend of `{}` is left to ask", desk.model),
     )
+}
+
+/// Whether hosted backends answer for all of ours, and one of ours that has a weight sleeps: this request goes to who is
+/// ready, and the sleeper is woken for those to come.
+fn is_missed(model: &Model, desk: &Desk, fleet: &Fleet, rows: &[Row]) -> bool {
+    let mut sleeps = false;
+    for (seat, row) in desk.seats.iter().zip(rows).filter(|(_, row)| row.named) {
+        let Some(backend) = seat.backend(fleet).filter(|it| !it.is_hosted()) else {
+            continue;
+        };
+        match row.standing {
+            Standing::Eligible | Standing::Full => return false,
+            Standing::Coming => {
+                let asleep = matches!(backend.state, State::Asleep { .. });
+                sleeps |= asleep && row.weight > 0;
+            }
+            Standing::Limited(_)
+            | Standing::Broken(_)
+            | Standing::Drained
+            | Standing::Failed
+            | Standing::Barred => {}
+        }
+    }
+    sleeps && model.cold != ColdPolicy::Reject
 }
 
 fn timeout(message: String) -> Fault {

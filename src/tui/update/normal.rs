@@ -259,7 +259,8 @@ fn pin(app: &mut App) -> Vec<Effect> {
         app.fleet.refusal(&Command::Pin {
             backend: id.clone(),
             until: None,
-            reason: String::new(),
+            // It is asked for next.
+            reason: "?".to_owned(),
         })
     });
     if let Some(refusal) = refused {

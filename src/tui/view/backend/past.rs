@@ -120,6 +120,7 @@ pub(in crate::tui::view) fn worth(stage: Stage) -> u8 {
         Stage::Capture => 50,
         Stage::Start => 40,
         Stage::Health => 30,
-        Stage::Queued => 20,
+        // Long only where it waited for others: then it is what was slow.
+        Stage::Queued => 85,
     }
 }

@@ -86,10 +86,17 @@ impl Fleet {
         })
     }
 
-    /// Whether its group has no room for it.
+    /// Whether its group has no room for it: others have it, or came before it and wait for it.
     pub(super) fn is_crowded(&self, b: &Backend) -> bool {
-        b.group()
-            .is_some_and(|group| self.holders(b).count() >= group.fits as usize)
+        let Some(group) = b.group() else { return false };
+        let mine = b.waits_since();
+        let ahead = self.backends.iter().filter(|other| {
+            let before = |since| mine.is_none_or(|mine| since < mine);
+            other.id != b.id
+                && other.group() == Some(group)
+                && other.waits_since().is_some_and(before)
+        });
+        self.holders(b).count() + ahead.count() >= group.fits as usize
     }
 
     /// Who is in the way of one that waits for room, and why they stay.

@@ -99,6 +99,9 @@ struct Step {
     #[serde(default = "operator")]
     by: String,
     see: Option<String>,
+    /// It is seen before the order comes, and no tick between.
+    #[serde(default)]
+    see_first: bool,
     /// When a reading was made, where it arrives later than that.
     seen_at: Option<i64>,
     expect: Expect,
@@ -159,6 +162,9 @@ impl Story {
                 wrong: &mut wrong,
             };
             let mut answer = None;
+            if let Some(see) = step.see.as_ref().filter(|_| step.see_first) {
+                actions.extend(fleet.observe(observation(see, at(step.at))));
+            }
             if let Some(order) = &step.order {
                 let command = command(order, &fleet);
                 let seen = preview(&fleet, &command);
@@ -191,7 +197,7 @@ impl Story {
                 actions.extend(more);
                 answer = Some(result);
             }
-            if let Some(see) = &step.see {
+            if let Some(see) = step.see.as_ref().filter(|_| !step.see_first) {
                 actions
                     .extend(fleet.observe(observation(see, at(step.seen_at.unwrap_or(step.at)))));
             }

@@ -154,6 +154,7 @@ pub(super) async fn requests(
     let mut last = fleet.requests.back().cloned();
     let heads = [
         "TIME    ", "MODEL", "BACKEND", "ROUTE", "STATUS", ">TTFT", ">TOOK", ">IN", ">OUT", ">$",
+        "ERROR",
     ];
     if output == Output::Table {
         let rows: Vec<_> = newest.iter().map(|record| request(record)).collect();
@@ -208,6 +209,11 @@ fn request(record: &RequestRecord) -> Vec<String> {
         record
             .cost
             .map_or("?".to_owned(), |cost| format!("{cost:.6}")),
+        match (&record.error, record.partial) {
+            (Some(error), _) => error.clone(),
+            (None, true) => "cut short".to_owned(),
+            (None, false) => String::new(),
+        },
     ]
 }
 

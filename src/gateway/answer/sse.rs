@@ -153,7 +153,11 @@ impl Scanner {
     pub(crate) fn finish(&mut self, out: &mut VecDeque<Bytes>) {
         let rest = std::mem::take(&mut self.carry).freeze();
         match self.read(&rest) {
-            Verdict::Pass => push(out, rest),
+            Verdict::Pass => {
+                // Whatever may come after it is no part of it.
+                self.inside |= !rest.is_empty();
+                push(out, rest);
+            }
             Verdict::Withhold => {}
             Verdict::Instead(event) => push(out, event),
         }
@@ -372,6 +376,19 @@ mod tests {
             .map(|piece| String::from_utf8(piece.to_vec()).unwrap())
             .collect();
         (text, scanner.seen)
+    }
+
+    #[test]
+    fn half_an_event_at_the_end_is_not_glued_to_what_follows() {
+        for (chunks, inside) in [(vec![ONE], false), (vec![ONE, "data: {\"choi"], true)] {
+            let mut scanner = Scanner::new(Telling::default());
+            let mut out = VecDeque::new();
+            for chunk in chunks {
+                scanner.feed(Bytes::copy_from_slice(chunk.as_bytes()), &mut out);
+            }
+            scanner.finish(&mut out);
+            assert_eq!(scanner.cut_inside_event(), inside);
+        }
     }
 
     #[test]

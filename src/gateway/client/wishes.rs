@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http::{HeaderMap, HeaderValue, StatusCode};
+use http::{HeaderMap, StatusCode};
 
 use crate::config::parse_span;
 use crate::fleet::Fleet;
@@ -102,15 +102,22 @@ fn asked(headers: &HeaderMap, desk: &Desk) -> Result<Option<usize>, Fault> {
 }
 
 fn self_only(headers: &HeaderMap) -> Result<bool, Fault> {
-    match headers.get(headers::DATA_PATH).map(HeaderValue::as_bytes) {
-        None | Some(b"any") => Ok(false),
-        Some(b"self") => Ok(true),
-        // A client that means to be safe must not be misunderstood.
-        Some(_) => Err(Fault::invalid(
-            "x-fleet-data-path must be `self` or `any`".to_owned(),
-            None,
-        )),
+    let mut bound = false;
+    // Whoever stands between may add one: any of them binds.
+    for value in headers.get_all(headers::DATA_PATH) {
+        match value.as_bytes() {
+            b"any" => {}
+            b"self" => bound = true,
+            // A client that means to be safe must not be misunderstood.
+            _ => {
+                return Err(Fault::invalid(
+                    "x-fleet-data-path must be `self` or `any`".to_owned(),
+                    None,
+                ));
+            }
+        }
     }
+    Ok(bound)
 }
 
 fn heartbeat(headers: &HeaderMap, settings: &Settings) -> Result<Option<Duration>, Fault> {

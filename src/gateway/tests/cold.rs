@@ -266,3 +266,43 @@ async fn the_cap_ends_the_waiting_and_never_earlier() {
     assert_eq!(record.status, 504);
     assert!(record.held.unwrap() >= TimeDelta::minutes(10));
 }
+
+/// No sockets here, so that the clock can be stopped.
+#[tokio::test(start_paused = true)]
+async fn the_cap_counts_from_the_wake() {
+    let began = TimeDelta::minutes(2);
+    let waking = State::Waking(crate::fleet::wake::Wake {
+        since: t0() + began,
+        by: "request".to_owned(),
+        stages: Vec::new(),
+        hot: None,
+        late: false,
+        begun: true,
+    });
+    let picture = cold(ColdPolicy::Wait, vec![self_hosted("a", 1, waking)]);
+    let urls = [("a", "http://127.0.0.1:9".to_owned())];
+    let (door, _picture, _orders, _observations) = door(picture, &urls);
+    let gate = Gate::new(door, CancellationToken::new());
+    let arrived = tokio::time::Instant::now();
+    let response = serve::answer(Arc::clone(&gate), chat()).await;
+    assert_eq!(response.status(), 504);
+    let waited = arrived.elapsed();
+    assert!(waited >= std::time::Duration::from_secs(720), "{waited:?}");
+}
+
+#[tokio::test]
+async fn who_waits_for_a_model_that_is_gone_is_told() {
+    let picture = cold(ColdPolicy::Wait, vec![self_hosted("a", 1, asleep())]);
+    let mut gateway = gateway(picture.clone(), &[("a", nobody().await)]).await;
+    let sent = gateway.send(CHAT, &[]);
+    until_held(&mut gateway.observations, 1).await;
+    let without = Fleet {
+        models: Vec::new(),
+        backends: Vec::new(),
+        ..picture
+    };
+    gateway.picture.send(Arc::new(without)).unwrap();
+    let answer = sent.await.unwrap();
+    assert_eq!(answer.status(), 404);
+    assert_eq!(error(answer).await["code"], "model_not_found");
+}

@@ -333,8 +333,11 @@ async fn the_data_path_bars_hosted_backends() {
     let (far, mut far_got) = upstream().await;
     let picture = any(vec![self_hosted("near", 1, warm()), hosted("far", 99)]);
     let gateway = gateway(picture, &[("near", url), ("far", far)]).await;
-    for _ in 0..5 {
-        let sent = gateway.send(CHAT, &[("x-fleet-data-path", "self")]);
+    let bound = ("x-fleet-data-path", "self");
+    // One that a proxy added binds as well.
+    let twice = [("x-fleet-data-path", "any"), bound];
+    for headers in [&[bound][..], &twice, &[bound], &twice, &[bound]] {
+        let sent = gateway.send(CHAT, headers);
         got.recv().await.unwrap().answer(200, &[], ANSWER);
         assert_eq!(header(&sent.await.unwrap(), "x-fleet-route"), "only");
     }

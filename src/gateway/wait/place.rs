@@ -154,7 +154,7 @@ impl Gate {
         search.leaving = None;
         let since = *search.since.get_or_insert_with(Instant::now);
         let cap = self.cap(desk, search.group);
-        let deadline = since + self.clock.on_wall(cap);
+        let mut deadline = since + self.clock.on_wall(cap);
         let places = desk
             .model(&chosen_by)
             .map_or(MAX_WAITING, |it| it.max_waiting);
@@ -180,7 +180,14 @@ impl Gate {
         drop((chosen_by, newest));
         account.hold_since(since);
         search.tell_held(true);
-        let called = tokio::time::timeout_at(deadline, &mut ticket.called).await;
+        let called = loop {
+            let called = tokio::time::timeout_at(deadline, &mut ticket.called).await;
+            // The wake may have begun after the waiting: its cap counts from there.
+            match self.wake_left(desk, search.group) {
+                Some(left) if called.is_err() => deadline = Instant::now() + left,
+                Some(_) | None => break called,
+            }
+        };
         search.tell_held(false);
         account.held_since(since);
         if called.is_ok() {
@@ -210,6 +217,24 @@ impl Gate {
             .map(|facts| facts.cap)
             .max()
             .unwrap_or(CAP)
+    }
+
+    /// What is left of the cap of a wake that `group` waits for, wall time; `None` where none runs within its cap.
+    fn wake_left(&self, desk: &Desk, group: Group) -> Option<Duration> {
+        let fleet = self.picture();
+        let now = self.clock.now();
+        let rows = desk.rows(&fleet, group, now);
+        let waking = desk.seats.iter().zip(&rows).filter_map(|(seat, row)| {
+            let backend = seat
+                .backend(&fleet)
+                .filter(|_| row.standing == Standing::Coming)?;
+            let State::Waking(wake) = &backend.state else {
+                return None;
+            };
+            Some(wake.since + backend.self_hosted()?.cap - now)
+        });
+        let left = waking.max().filter(|left| *left > TimeDelta::zero())?;
+        Some(self.clock.on_wall(left))
     }
 
     /// How long the wake that `group` waits for is likely to take yet, wall time.

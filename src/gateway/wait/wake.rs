@@ -151,6 +151,10 @@ impl Gate {
     /// Looks at the picture once for all who wait at `desk`.
     pub(in crate::gateway) fn look(&self, desk: &Desk, fleet: &Fleet, wave: u32) {
         let Some(model) = desk.model(fleet) else {
+            // Its model is gone from the fleet: whoever waits is told.
+            for group in desk.room.groups() {
+                desk.room.call(group, None, LARGEST_WAVE);
+            }
             return;
         };
         let now = self.clock.now();

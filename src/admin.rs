@@ -11,10 +11,12 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Bytes;
-use axum::extract::DefaultBodyLimit;
+use axum::extract::{DefaultBodyLimit, FromRequestParts, Query};
+use axum::http::request::Parts;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
+use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
@@ -123,6 +125,25 @@ async fn wrong_method(_: Bytes) -> Response {
         "this path does not take that method",
         "GET /fleet/v1/openapi.json lists them",
     )
+}
+
+/// What stands behind the `?`.
+struct Asked<T>(T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Asked<T> {
+    type Rejection = Response;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Response> {
+        match Query::from_request_parts(parts, state).await {
+            Ok(Query(asked)) => Ok(Self(asked)),
+            Err(wrong) => Err(fault(
+                StatusCode::BAD_REQUEST,
+                "usage",
+                &wrong.body_text(),
+                "GET /fleet/v1/openapi.json lists what may stand behind the ?",
+            )),
+        }
+    }
 }
 
 /// An error as JSON: of which kind, what, and what to do.

@@ -279,6 +279,19 @@ async fn what_cannot_be_is_refused_with_what_to_do() {
         assert!(what.contains(told), "{body}: {what}");
         assert!(!said["error"]["hint"].as_str().unwrap().is_empty());
     }
+    for path in [
+        "requests?n=many",
+        "audit?limit=-1",
+        "backends/a/log?follow=perhaps",
+    ] {
+        let url = format!("{}/fleet/v1/{path}", serve.admin);
+        let answer = within(http.get(url).bearer_auth(VIEW).send())
+            .await
+            .unwrap();
+        assert_eq!(answer.status(), 400, "{path}");
+        let said: Value = answer.json().await.unwrap();
+        assert_eq!(said["error"]["kind"], "usage", "{path}");
+    }
     let long = post("commands", None, "x".repeat(100_000)).await;
     assert_eq!(long.status(), 413);
     let wrong = Client::new()

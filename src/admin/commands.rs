@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Bytes;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use serde::Deserialize;
@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 
 use super::access::operator;
-use super::{Desk, SCHEMA_VERSION, answer, fault};
+use super::{Asked, Desk, SCHEMA_VERSION, answer, fault};
 use crate::fleet::message::RefusalKind;
 use crate::fleet::{Command, preview};
 use crate::handle::Order;
@@ -23,6 +23,7 @@ const ANSWER: Duration = Duration::from_secs(10);
 
 /// What the query may say.
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct How {
     /// Only say what would happen.
     #[serde(default)]
@@ -31,7 +32,7 @@ pub(super) struct How {
 
 pub(super) async fn post(
     State(desk): State<Arc<Desk>>,
-    Query(how): Query<How>,
+    Asked(how): Asked<How>,
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {

@@ -5,7 +5,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
-use axum::extract::{Path, Query, State};
+use axum::extract::{Path, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use futures_util::stream;
@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use super::access::Viewer;
-use super::{Desk, SCHEMA_VERSION, answer, fault};
+use super::{Asked, Desk, SCHEMA_VERSION, answer, fault};
 use crate::fleet::backend::LogLine;
 use crate::fleet::{BackendId, Fleet};
 
@@ -23,6 +23,7 @@ const ROWS: usize = 100;
 
 /// What the query of a table may say.
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Newest {
     /// The newest so many.
     limit: Option<usize>,
@@ -83,7 +84,7 @@ pub fn status_of(fleet: &Fleet) -> Value {
 pub(super) async fn requests(
     _: Viewer,
     State(desk): State<Arc<Desk>>,
-    Query(query): Query<Newest>,
+    Asked(query): Asked<Newest>,
 ) -> Response {
     let fleet = desk.handle.snapshots.borrow().clone();
     rows("requests", &fleet.requests, &query)
@@ -92,7 +93,7 @@ pub(super) async fn requests(
 pub(super) async fn audit(
     _: Viewer,
     State(desk): State<Arc<Desk>>,
-    Query(query): Query<Newest>,
+    Asked(query): Asked<Newest>,
 ) -> Response {
     let fleet = desk.handle.snapshots.borrow().clone();
     rows("audit", &fleet.audit, &query)
@@ -121,6 +122,7 @@ pub(super) async fn ledger(_: Viewer, State(desk): State<Arc<Desk>>) -> Response
 
 /// What the query of a log may say.
 #[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Follow {
     #[serde(default)]
     follow: bool,
@@ -131,7 +133,7 @@ pub(super) async fn log(
     _: Viewer,
     State(desk): State<Arc<Desk>>,
     Path(backend): Path<String>,
-    Query(query): Query<Follow>,
+    Asked(query): Asked<Follow>,
 ) -> Response {
     let id = BackendId::from(backend);
     let mut pictures = desk.handle.snapshots.clone();

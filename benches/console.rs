@@ -123,6 +123,7 @@ fn name(i: usize) -> BackendId {
 fn fleet(now: DateTime<Utc>) -> Fleet {
     let model = |m: usize| format!("model-{m:03}");
     Fleet {
+        clusters: Vec::new(),
         name: "bench".into(),
         speed: 1,
         started: now,
@@ -140,6 +141,7 @@ fn fleet(now: DateTime<Utc>) -> Fleet {
                     max_waiting: 10_000,
                     choose_backend: false,
                     evals: Vec::new(),
+                    routes: Vec::new(),
                 })
             })
             .collect(),
@@ -176,6 +178,8 @@ fn fleet(now: DateTime<Utc>) -> Fleet {
                     ledger: Ledger::default(),
                     wakes: VecDeque::new(),
                     log: VecDeque::new(),
+                    place: None,
+                    doing: None,
                 })
             })
             .collect(),

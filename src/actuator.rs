@@ -1,15 +1,21 @@
 //! Everything that is done: engines started, woken, put to sleep and stopped. The only code that changes anything.
 
+pub mod kube;
+
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Deserialize;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
+use self::kube::Hand;
+
 use crate::fleet::backend::SleepWay;
-use crate::fleet::{Action, BackendId};
+use crate::fleet::cluster::plan::Plan;
+use crate::fleet::{Action, BackendId, Fleet, Observation};
 use crate::process::{Engine, Phase};
 use crate::web::{self, Reply};
 
@@ -42,6 +48,7 @@ pub struct Reach {
 pub struct Actuator {
     reaches: HashMap<BackendId, Reach>,
     http: reqwest::Client,
+    clusters: Vec<Hand>,
 }
 
 /// The body of `/is_sleeping`.
@@ -53,7 +60,41 @@ struct IsSleeping {
 impl Actuator {
     /// One for these backends. `http` is best [`web::client`]'s.
     pub fn new(reaches: HashMap<BackendId, Reach>, http: reqwest::Client) -> Self {
-        Self { reaches, http }
+        Self {
+            reaches,
+            http,
+            clusters: Vec::new(),
+        }
+    }
+
+    /// One that operates these clusters as well.
+    #[must_use]
+    pub fn on(mut self, clusters: Vec<Hand>) -> Self {
+        self.clusters = clusters;
+        self
+    }
+
+    /// Says where the fleet is seen, and where progress is told.
+    pub fn attach(&self, fleet: &watch::Receiver<Arc<Fleet>>, out: &mpsc::Sender<Observation>) {
+        for hand in &self.clusters {
+            hand.attach(fleet, out);
+        }
+    }
+
+    /// Has a cluster check what a plan would write, and changes nothing.
+    ///
+    /// # Errors
+    /// What it would not take, and why.
+    pub async fn rehearse(&self, plan: &Plan) -> Result<(), String> {
+        self.hand(plan)?.rehearse(plan).await
+    }
+
+    fn hand(&self, plan: &Plan) -> Result<&Hand, String> {
+        let hand = self
+            .clusters
+            .iter()
+            .find(|it| *it.cluster() == plan.cluster);
+        hand.ok_or_else(|| format!("nothing here reaches the cluster {}", plan.cluster))
     }
 
     /// Carries out `action`; returns when it is done, or for a start when it has begun.
@@ -61,7 +102,12 @@ impl Actuator {
     /// # Errors
     /// In plain words: what could not be done, why, and what to do.
     pub async fn perform(&self, action: &Action) -> Result<(), String> {
-        let backend = action.backend();
+        if let Action::Operate { plan } = action {
+            return self.hand(plan)?.operate(plan).await;
+        }
+        let Some(backend) = action.backend() else {
+            return Ok(());
+        };
         let reach = self
             .reaches
             .get(backend)
@@ -75,6 +121,7 @@ impl Actuator {
                 .stop(reach)
                 .await
                 .map_err(|why| format!("cannot put {backend} to sleep: {why}")),
+            Action::Operate { .. } => Ok(()),
         }
     }
 

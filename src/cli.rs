@@ -6,6 +6,7 @@ mod config;
 mod db;
 mod exit;
 mod fleet;
+mod kube;
 #[cfg(target_os = "linux")]
 mod notify;
 mod reload;
@@ -34,6 +35,8 @@ pub struct Args {
     shared: Shared,
     #[command(flatten)]
     connect: attach::Connect,
+    #[command(flatten)]
+    kube: kube::Kube,
     /// Where the gateway listens; overrides the config (port 0 takes a free one)
     #[arg(long, value_name = "ADDR:PORT")]
     listen: Option<SocketAddr>,
@@ -109,7 +112,7 @@ pub fn main() -> ExitCode {
     let done = match &args.verb {
         Some(Verb::Serve(serve)) => serve::run(serve, &args.shared).map(|()| ExitCode::SUCCESS),
         Some(Verb::Fleet(verb)) => {
-            verbs::run(verb, &args.shared, &args.connect).map(|()| ExitCode::SUCCESS)
+            verbs::run(verb, &args.shared, &args.connect, &args.kube).map(|()| ExitCode::SUCCESS)
         }
         Some(Verb::Db(db)) => db::run(db, &args.shared).map(|()| ExitCode::SUCCESS),
         Some(Verb::Config(verb)) => config::run(verb, &args.shared).map(|()| ExitCode::SUCCESS),

@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 mod admin;
+mod cluster;
 mod diff;
 mod gateway;
 mod line;
@@ -14,6 +15,7 @@ mod span;
 mod store;
 
 pub use admin::{Admin, AdminRole, AdminToken};
+pub use cluster::{Cluster, NodePrice, NodePrices, TokenPrice, Workload};
 pub use diff::{Difference, differences};
 pub use gateway::{ClientKey, Gateway};
 pub use line::{Step, line_of};
@@ -49,6 +51,15 @@ pub struct Config {
     /// How much of the past `fleetctl serve` keeps.
     #[serde(default)]
     pub store: Store,
+    /// Kubernetes clusters that are looked at, in place of models.
+    #[serde(default, rename = "cluster", skip_serializing_if = "Vec::is_empty")]
+    pub clusters: Vec<Cluster>,
+    /// What machines of a cluster cost.
+    #[serde(default)]
+    pub node_prices: NodePrices,
+    /// What tokens of hosted backends cost that a cluster's routes lead to.
+    #[serde(default, rename = "token_price", skip_serializing_if = "Vec::is_empty")]
+    pub token_prices: Vec<TokenPrice>,
     /// Backends that share GPUs.
     #[serde(default, rename = "group", skip_serializing_if = "Vec::is_empty")]
     pub groups: Vec<Group>,

@@ -7,6 +7,7 @@ mod accrual;
 mod attention;
 pub mod backend;
 pub mod change;
+pub mod cluster;
 pub mod compare;
 pub mod engine;
 pub mod estimate;
@@ -91,6 +92,9 @@ pub struct Fleet {
     /// The GPUs of this machine; `None` where no engine of it is in the fleet.
     #[serde(default)]
     pub machine: Option<Arc<gpu::Machine>>,
+    /// The clusters that its backends live on; empty: they are reached from here.
+    #[serde(default)]
+    pub clusters: Vec<Arc<cluster::Cluster>>,
     /// What needs attention, worst first.
     pub findings: Vec<Finding>,
     /// The last two hours.
@@ -124,6 +128,7 @@ impl Fleet {
             failed: 0,
             audit: VecDeque::new(),
             machine: None,
+            clusters: Vec::new(),
             findings: Vec::new(),
             history: Arc::default(),
             undo: VecDeque::new(),

@@ -18,6 +18,8 @@ pub struct Order {
     pub by: Actor,
     /// What the sender saw of that which is to be changed ([`Fleet::version`]): refused where it is another by now.
     pub expects: Option<String>,
+    /// Only to be tried: a cluster checks it and changes nothing.
+    pub rehearse: bool,
     /// Where the answer goes; dropped when nobody waits for it.
     pub reply: Option<oneshot::Sender<Result<Receipt, Refusal>>>,
 }

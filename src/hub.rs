@@ -11,8 +11,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::actuator::Actuator;
 use crate::clock::Clock;
+use crate::fleet::message::RefusalKind;
 use crate::fleet::reload::Reload;
-use crate::fleet::{Action, Backend, BackendId, Fleet, Observation};
+use crate::fleet::{Action, Backend, BackendId, Fleet, Observation, Refusal};
 use crate::handle::{FleetHandle, Order, Reach};
 use crate::store::Journal;
 
@@ -71,6 +72,7 @@ pub fn start(
     let (configure, configs) = mpsc::channel(1);
     let (publish, snapshots) = watch::channel(Arc::new(fleet.clone()));
     let (here, reach) = watch::channel(Reach::Near);
+    actuator.attach(&snapshots, &observe);
     let owner = Owner {
         fleet,
         publish,
@@ -191,7 +193,32 @@ impl Owner {
         }
     }
 
+    /// Has a cluster check what an order would do, where it is about one.
+    fn rehearse(&self, order: Order) {
+        let plan = self.fleet.plan(&order.command, &order.by, self.clock.now());
+        let Some(reply) = order.reply else { return };
+        let actuator = Arc::clone(&self.actuator);
+        self.performing.spawn(async move {
+            let answer = match plan {
+                Err(refusal) => Err(refusal),
+                Ok(plan) => match actuator.rehearse(&plan).await {
+                    Ok(()) => Ok(Fleet::rehearsed(&plan)),
+                    Err(what) => Err(Refusal {
+                        kind: RefusalKind::Refused,
+                        what: format!("{} does not accept it: {what}", plan.cluster),
+                        hint: "nothing was changed".to_owned(),
+                    }),
+                },
+            };
+            // The asker may be gone.
+            let _ = reply.send(answer);
+        });
+    }
+
     fn obey(&mut self, order: Order) {
+        if order.rehearse {
+            return self.rehearse(order);
+        }
         let (answer, actions) = self.fleet.order_if(
             &order.command,
             &order.by,

@@ -4,6 +4,7 @@ pub mod actuator;
 pub mod admin;
 pub mod cli;
 pub mod clock;
+pub mod cluster;
 pub mod config;
 pub mod fleet;
 pub mod gateway;

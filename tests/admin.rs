@@ -105,6 +105,7 @@ async fn order(handle: &FleetHandle, seen: &Fleet, command: Command) -> Result<R
     let (reply, answer) = oneshot::channel();
     let order = Order {
         expects: Some(seen.version(&command)),
+        rehearse: false,
         command,
         by: Actor::Operator("ann".to_owned()),
         reply: Some(reply),

@@ -155,6 +155,7 @@ async fn drain_and_undrain(
                 command,
                 by: Actor::Operator("test".to_owned()),
                 expects: None,
+                rehearse: false,
                 reply: Some(reply),
             };
             handle.orders.send(order).await.unwrap();

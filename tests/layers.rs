@@ -9,7 +9,7 @@
 use std::path::{Path, PathBuf};
 
 /// A room, the sibling rooms that it may use, and the crates that it must not know.
-const ROOMS: [(&str, &[&str], &[&str]); 17] = [
+const ROOMS: [(&str, &[&str], &[&str]); 18] = [
     (
         "fleet",
         &[],
@@ -40,8 +40,13 @@ const ROOMS: [(&str, &[&str], &[&str]); 17] = [
     ),
     ("web", &[], &["ratatui", "crossterm", "axum"]),
     (
+        "cluster",
+        &["fleet"],
+        &["ratatui", "crossterm", "axum", "reqwest"],
+    ),
+    (
         "source",
-        &["fleet", "config", "clock", "process", "web"],
+        &["fleet", "config", "clock", "cluster", "process", "web"],
         &["ratatui", "crossterm", "axum"],
     ),
     (
@@ -71,7 +76,7 @@ const ROOMS: [(&str, &[&str], &[&str]); 17] = [
     ),
     (
         "actuator",
-        &["fleet", "config", "clock", "process", "web"],
+        &["fleet", "config", "clock", "cluster", "process", "web"],
         &["ratatui", "crossterm", "axum"],
     ),
     (
@@ -93,8 +98,8 @@ const ROOMS: [(&str, &[&str], &[&str]); 17] = [
     (
         "cli",
         &[
-            "actuator", "admin", "clock", "config", "fleet", "gateway", "handle", "hub", "process",
-            "remote", "secret", "sim", "source", "store", "tui", "web",
+            "actuator", "admin", "clock", "cluster", "config", "fleet", "gateway", "handle", "hub",
+            "process", "remote", "secret", "sim", "source", "store", "tui", "web",
         ],
         &[],
     ),

@@ -66,6 +66,7 @@ pub(super) async fn post(
     };
     let (reply, done) = oneshot::channel();
     let order = Order {
+        rehearse: false,
         command: command.clone(),
         by,
         expects,

@@ -116,6 +116,7 @@ fn facts(model: &config::Model, so_far: &Fleet) -> Result<Model> {
         max_waiting: model.max_waiting,
         choose_backend: model.choose_backend,
         evals: Vec::new(),
+        routes: Vec::new(),
     })
 }
 
@@ -211,6 +212,8 @@ fn add_backend(
         },
         wakes: VecDeque::new(),
         log: VecDeque::new(),
+        place: None,
+        doing: None,
     }));
     out.targets.push(Target {
         backend: id.clone(),
@@ -297,6 +300,6 @@ fn access(c: &config::Backend) -> Result<(Option<String>, config::Auth)> {
     Ok((key, auth))
 }
 
-fn money(text: &config::Money) -> Result<Usd> {
+pub(super) fn money(text: &config::Money) -> Result<Usd> {
     Ok(text.0.parse::<Usd>()?)
 }

@@ -17,6 +17,7 @@ use super::Args;
 use super::assemble::{Engines, placed};
 use super::attach;
 use super::fleet::{self, Running};
+use super::kube;
 use crate::clock::Clock;
 use crate::fleet::{AuditEntry, Fleet};
 use crate::{config, sim, tui};
@@ -44,10 +45,34 @@ pub(super) fn run(args: Args) -> Result<()> {
             let options = options(&args, theme);
             runtime.block_on(attach::console(address, options))
         }
-        None => runtime.block_on(live(args, theme)),
+        None => match clusters(&args) {
+            Ok(Some((wanted, name))) => {
+                let options = options(&args, theme);
+                runtime.block_on(kube::console(wanted, name, options))
+            }
+            Ok(None) => runtime.block_on(live(args, theme)),
+            Err(error) => Err(error),
+        },
     };
     runtime.shutdown_timeout(FAREWELL);
     result
+}
+
+/// The clusters that are meant; `None` where the fleet is not on any.
+fn clusters(args: &Args) -> Result<Option<(kube::Wanted, Option<String>)>> {
+    let config = match &args.shared.config {
+        Some(path) => Some(config::read(path)?.0),
+        None => None,
+    };
+    if !args.kube.is_meant(config.as_ref()) {
+        return Ok(None);
+    }
+    anyhow::ensure!(
+        !args.headless,
+        "a cluster has its own gateway: --headless is for the fleets of a config or the demo"
+    );
+    let name = config.as_ref().map(|it| it.name.clone());
+    Ok(Some((args.kube.wanted(config.as_ref())?, name)))
 }
 
 async fn live(args: Args, theme: tui::theme::Theme) -> Result<()> {

@@ -12,6 +12,8 @@ use tokio_util::sync::CancellationToken;
 use super::Shared;
 use super::attach::Connect;
 use super::exit::Ended;
+use super::kube::{Kube, Open};
+use crate::config::Config;
 use crate::handle::FleetHandle;
 use crate::remote;
 
@@ -19,6 +21,9 @@ pub(super) use table::say;
 
 /// Where `serve` is attached to unless somebody says otherwise.
 const USUAL: &str = "http://127.0.0.1:4001";
+
+/// How long a cluster may take to be seen whole.
+const SEEN: std::time::Duration = std::time::Duration::from_secs(30);
 
 /// How a table is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -108,7 +113,14 @@ pub(super) enum Verb {
 }
 
 /// Carries a verb out.
-pub(super) fn run(verb: &Verb, shared: &Shared, connect: &Connect) -> Result<()> {
+pub(super) fn run(verb: &Verb, shared: &Shared, connect: &Connect, kube: &Kube) -> Result<()> {
+    let config = match &shared.config {
+        Some(path) if connect.address()?.is_none() => Some(crate::config::load(path)?),
+        _ => None,
+    };
+    if kube.is_meant(config.as_ref()) {
+        return on_clusters(verb, shared, kube, config.as_ref());
+    }
     let address = match connect.address()? {
         Some(address) => address,
         None => connect.at(USUAL)?,
@@ -126,6 +138,27 @@ pub(super) fn run(verb: &Verb, shared: &Shared, connect: &Connect) -> Result<()>
     });
     shutdown.cancel();
     done
+}
+
+/// The same on clusters, which are looked at from here for as long as it takes.
+fn on_clusters(verb: &Verb, shared: &Shared, kube: &Kube, config: Option<&Config>) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("no threads to run on")?;
+    let wanted = kube.wanted(config)?;
+    let name = config.map(|it| it.name.clone());
+    runtime.block_on(async {
+        let shutdown = CancellationToken::new();
+        let open = Open::start(wanted, name, shutdown).await?;
+        let done = match open.until_seen(SEEN).await {
+            Ok(()) => carry_out(verb, open.handle(), shared.operator()).await,
+            Err(error) => Err(error),
+        };
+        open.end().await;
+        done
+    })
 }
 
 async fn carry_out(verb: &Verb, mut handle: FleetHandle, operator: String) -> Result<()> {

@@ -18,8 +18,15 @@ impl Backend {
     pub(super) fn accrue(&mut self, now: DateTime<Utc>, gap: TimeDelta) {
         let from = self.ledger.until.replace(now).unwrap_or(now).min(now);
         let unobserved = now - from > gap;
-        let replicas = self.allocated();
-        let rate = self.self_hosted().and_then(|facts| facts.rate);
+        let placed = self.place.is_some();
+        // Machines of a cluster come and go one by one: what they cost together is one thing that is paid for.
+        let (rate, replicas) = if placed {
+            let rate = self.rate_now();
+            (rate, u32::from(rate != Some(Usd::ZERO)))
+        } else {
+            let facts = self.self_hosted();
+            (facts.and_then(|facts| facts.rate), self.allocated())
+        };
         let busy = self.live.in_flight > 0
             || self.live.held > 0
             || self.live.running.unwrap_or(0) + self.live.waiting.unwrap_or(0) > 0;
@@ -37,7 +44,12 @@ impl Backend {
                 if busy {
                     row.busy_ms += paid;
                 }
-                row.cost = capacity(rate, row.awake_ms) + row.tokens;
+                if placed {
+                    row.meter.add(rate.unwrap_or_default(), replicas, end - at);
+                    row.cost = row.meter.total() + row.tokens;
+                } else {
+                    row.cost = capacity(rate, row.awake_ms) + row.tokens;
+                }
                 self.ledger.awake_ms += paid;
                 if busy {
                     self.ledger.busy_ms += paid;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
+use super::cluster::place::Place;
 use super::engine::EngineSample;
 use super::gpu::Gpu;
 use super::group::Group;
@@ -55,6 +56,12 @@ pub struct Backend {
     pub wakes: VecDeque<Arc<WakeRecord>>,
     /// The engine's last log lines, oldest first, without control characters.
     pub log: VecDeque<Arc<LogLine>>,
+    /// Where it lives on a cluster; `None` where it is reached from here.
+    #[serde(default)]
+    pub place: Option<Arc<Place>>,
+    /// The step that an operation on its cluster is at, in words.
+    #[serde(default)]
+    pub doing: Option<String>,
 }
 
 /// What a backend is made of.
@@ -250,6 +257,10 @@ impl Backend {
 
     /// Dollars an hour for the capacity allocated now; `None` where the rate is unknown and something is allocated.
     pub fn rate_now(&self) -> Option<Usd> {
+        // Machines are paid for as long as they exist, whatever runs on them.
+        if let Some(place) = self.place.as_ref().filter(|it| !it.nodes.is_empty()) {
+            return place.burn();
+        }
         match (self.self_hosted(), self.allocated()) {
             (Some(_), 0) | (None, _) => Some(Usd::ZERO),
             (Some(facts), n) => facts.rate.map(|rate| rate.times(i128::from(n))),

@@ -67,6 +67,9 @@ pub struct Minute {
     pub tokens: Usd,
     /// Cost of capacity and tokens.
     pub cost: Usd,
+    /// Capacity at a rate that changes within the minute; for machines of a cluster.
+    #[serde(skip)]
+    pub meter: Meter,
 }
 
 impl Ledger {

@@ -124,6 +124,9 @@ pub fn step(backend: &mut Backend, input: Input, now: DateTime<Utc>) -> Outcome 
     if backend.is_hosted() {
         return step_hosted(backend, input, now);
     }
+    if backend.place.is_some() && !is_told_by_pods(&input) {
+        return step_placed(backend, &input, now);
+    }
     let id = backend.id.clone();
     let sleep_way = backend.sleep_way();
     match (&mut backend.state, input) {
@@ -422,6 +425,27 @@ pub fn step(backend: &mut Backend, input: Input, now: DateTime<Utc>) -> Outcome 
     }
 }
 
+/// What pods of a cluster say is taken like what an engine of ours says.
+fn is_told_by_pods(input: &Input) -> bool {
+    matches!(input, Input::Healthy | Input::Mark(_))
+}
+
+/// The same for a backend on a cluster, where the cluster decides (see `cluster::follow`): only time passes here.
+fn step_placed(backend: &mut Backend, input: &Input, now: DateTime<Utc>) -> Outcome {
+    let Some((budget, _)) = backend.kind_limits() else {
+        return Outcome::default();
+    };
+    match (&mut backend.state, input) {
+        (State::Waking(wake), Input::Tick) if now - wake.since >= budget && !wake.late => {
+            wake.late = true;
+            let stage = wake.current().map_or("queued", |s| s.stage.word());
+            let said = format!("over its budget of {} in {stage}", span(budget));
+            Outcome::note("late", said, true)
+        }
+        _ => Outcome::default(),
+    }
+}
+
 /// The same for a hosted backend.
 fn step_hosted(backend: &mut Backend, input: Input, now: DateTime<Utc>) -> Outcome {
     match (&backend.state, input) {
@@ -502,7 +526,12 @@ fn stop(backend: &mut Backend, id: BackendId, now: DateTime<Utc>) -> Outcome {
     Outcome::act(Action::Stop { backend: id })
 }
 
-fn fail(backend: &mut Backend, reason: String, allocated: bool, now: DateTime<Utc>) -> Outcome {
+pub(super) fn fail(
+    backend: &mut Backend,
+    reason: String,
+    allocated: bool,
+    now: DateTime<Utc>,
+) -> Outcome {
     let stage = match &mut backend.state {
         State::Waking(wake) => {
             let stage = wake.current().map(|s| s.stage);
@@ -533,8 +562,17 @@ fn fail(backend: &mut Backend, reason: String, allocated: bool, now: DateTime<Ut
     Outcome::note("failed", said, true)
 }
 
+/// The wake under way is over, and was called off.
+pub(super) fn end_wake(backend: &mut Backend, why: &str, now: DateTime<Utc>) {
+    if let State::Waking(wake) = &backend.state {
+        let record = finish(wake, now, Some(why.to_owned()));
+        remember(backend, record);
+    }
+    quiet(backend, now);
+}
+
 /// Figures of an engine that no longer runs are no figures.
-fn quiet(backend: &mut Backend, now: DateTime<Utc>) {
+pub(super) fn quiet(backend: &mut Backend, now: DateTime<Utc>) {
     let live = &mut backend.live;
     live.read_at = Some(now);
     (

@@ -6,6 +6,8 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::backend::LogLine;
+use super::cluster::Seen;
+use super::cluster::plan::Plan;
 use super::engine::EngineSample;
 use super::gpu::Gpu;
 use super::id::{BackendId, ModelId};
@@ -111,6 +113,25 @@ pub enum Observation {
 
         /// When, in fleet time.
         at: DateTime<Utc>,
+    },
+    /// What a cluster says of its backends.
+    Cluster {
+        /// What is new.
+        seen: Box<Seen>,
+
+        /// When, in fleet time.
+        at: DateTime<Utc>,
+    },
+    /// An operation on a cluster came to its next step.
+    Step {
+        /// Whose.
+        backend: BackendId,
+
+        /// Which, in words.
+        words: String,
+
+        /// From here on its pods may end.
+        stopping: bool,
     },
     /// An action was carried out, or could not be.
     Performed {
@@ -230,6 +251,12 @@ pub enum Command {
     },
     /// Restore what stood before the newest command that can be undone.
     Undo,
+    /// The same, against what stands in its way where that can be forced.
+    Force {
+        /// What is forced.
+        #[serde(rename = "forced")]
+        command: Box<Command>,
+    },
 }
 
 /// Who asks.
@@ -268,13 +295,19 @@ pub enum Action {
         /// Which one.
         backend: BackendId,
     },
+    /// Carry out an operation on a cluster.
+    Operate {
+        /// What is done, step by step.
+        plan: Box<Plan>,
+    },
 }
 
 impl Action {
-    /// The backend it is done to.
-    pub fn backend(&self) -> &BackendId {
+    /// The backend it is done to, where it is done to one.
+    pub fn backend(&self) -> Option<&BackendId> {
         match self {
-            Self::Start { backend } | Self::Stop { backend } => backend,
+            Self::Start { backend } | Self::Stop { backend } => Some(backend),
+            Self::Operate { plan } => plan.backend.as_ref(),
         }
     }
 }

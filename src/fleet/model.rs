@@ -28,6 +28,9 @@ pub struct Model {
     pub choose_backend: bool,
     /// Evaluation scores by backend, from the config.
     pub evals: Vec<Eval>,
+    /// The rules of a cluster's routes that lead to its backends.
+    #[serde(default)]
+    pub routes: Vec<super::cluster::place::Rule>,
 }
 
 /// What a request meets when no backend of its model is ready.

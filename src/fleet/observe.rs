@@ -122,7 +122,23 @@ impl Fleet {
             Observation::Performed { action, result, at } => match &action {
                 Action::Start { backend } => self.after(backend, at, Input::Started(result)),
                 Action::Stop { backend } => self.after(backend, at, Input::Stopped(result)),
+                Action::Operate { plan } => {
+                    self.operated(plan, &result, at);
+                    Vec::new()
+                }
             },
+            Observation::Cluster { seen, at } => {
+                self.take_cluster(*seen, at);
+                Vec::new()
+            }
+            Observation::Step {
+                backend,
+                words,
+                stopping,
+            } => {
+                self.came_to(&backend, words, stopping);
+                Vec::new()
+            }
             Observation::Request(record) => {
                 self.count(record);
                 Vec::new()

@@ -88,6 +88,9 @@ impl Fleet {
         now: DateTime<Utc>,
     ) -> Result<(String, Vec<Action>), Refusal> {
         self.check(command)?;
+        if self.is_on_clusters() && !matches!(command.inner(), Command::Undo) {
+            return self.operate(command, by, now);
+        }
         let name = by.name().to_owned();
         Ok(match command {
             Command::Wake { backend } => (
@@ -197,6 +200,8 @@ impl Fleet {
                 }
                 (format!("undid {}", entry.what), actions)
             }
+            // Here nothing is refused that could be forced.
+            Command::Force { command } => return self.carry_out(command, by, now),
         })
     }
 
@@ -355,6 +360,7 @@ impl Fleet {
                 (None, Some(entry)) => self.may_undo(entry),
                 (None, None) => Err(nothing_to_undo()),
             },
+            Command::Force { command } => self.check(command),
         }
     }
 
@@ -457,6 +463,7 @@ impl Fleet {
             .flatten()
             .collect(),
             Command::Sleep { .. } | Command::Undo => Vec::new(),
+            Command::Force { command } => self.inverse(command),
             // Putting a sleeper back in service wakes it: that would not restore what stood.
             Command::Drain { backend }
                 if self
@@ -531,7 +538,7 @@ impl Fleet {
         said.join(", ")
     }
 
-    fn expectation(&self, id: &BackendId) -> String {
+    pub(super) fn expectation(&self, id: &BackendId) -> String {
         let estimate = self.backend(id).and_then(|b| b.estimate(self.now));
         estimate.map_or(String::new(), |e| {
             format!(", about {} expected", machine::span(e.whole()))
@@ -563,6 +570,7 @@ impl Fleet {
             Command::Undo => self
                 .next_undo()
                 .map_or_else(|| "–".into(), |(_, entry)| entry.what.clone()),
+            Command::Force { command } => self.target_of(command),
         }
     }
 
@@ -642,6 +650,15 @@ impl Command {
             Self::Weights { .. } => "weights",
             Self::Flip { .. } => "flip",
             Self::Undo => "undo",
+            Self::Force { command } => command.verb(),
+        }
+    }
+
+    /// What it asks for, forced or not.
+    pub fn inner(&self) -> &Self {
+        match self {
+            Self::Force { command } => command.inner(),
+            other => other,
         }
     }
 }

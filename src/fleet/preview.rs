@@ -69,7 +69,7 @@ pub fn preview(fleet: &Fleet, command: &Command) -> Preview {
         tell_traffic(&mut preview, fleet, &after, &model);
     }
     tell_money(&mut preview, fleet, &after, command);
-    preview.confirm = match command {
+    preview.confirm = match command.inner() {
         Command::Sleep { .. }
         | Command::Drain { .. }
         | Command::Weights { .. }
@@ -78,7 +78,8 @@ pub fn preview(fleet: &Fleet, command: &Command) -> Preview {
         | Command::Pin { .. }
         | Command::Undrain { .. }
         | Command::Unpin { .. }
-        | Command::Undo => {
+        | Command::Undo
+        | Command::Force { .. } => {
             preview.affected > 0
                 || preview.burn.is_none_or(|(now, then)| then > now)
                 || !preview.shares.is_empty()
@@ -132,6 +133,7 @@ fn touched(fleet: &Fleet, command: &Command) -> Vec<BackendId> {
         | Command::Pin { backend, .. }
         | Command::Unpin { backend } => vec![backend.clone()],
         Command::Weights { .. } | Command::Flip { .. } => Vec::new(),
+        Command::Force { command } => touched(fleet, command),
         Command::Undo => fleet
             .next_undo()
             .map(|(_, e)| e.restore.iter().flat_map(|c| touched(fleet, c)).collect())
@@ -143,6 +145,7 @@ fn touched(fleet: &Fleet, command: &Command) -> Vec<BackendId> {
 fn models_of(fleet: &Fleet, command: &Command) -> Vec<ModelId> {
     let mut models: Vec<ModelId> = match command {
         Command::Weights { model, .. } | Command::Flip { model } => vec![model.clone()],
+        Command::Force { command } => models_of(fleet, command),
         Command::Undo => fleet
             .next_undo()
             .map(|(_, e)| e.restore.iter().flat_map(|c| models_of(fleet, c)).collect())

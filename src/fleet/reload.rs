@@ -131,5 +131,6 @@ fn is_there(command: &Command, fleet: &Fleet) -> bool {
         }
         Command::Flip { model } => fleet.models.iter().any(|it| it.id == *model),
         Command::Undo => true,
+        Command::Force { command } => is_there(command, fleet),
     }
 }

@@ -66,6 +66,10 @@ impl Fleet {
             return Vec::new();
         };
         let Some(pin) = &b.pin else { return Vec::new() };
+        if b.place.is_some() {
+            // A cluster keeps it; that it is over is told, and lifting it is for an operator.
+            return Vec::new();
+        }
         if pin.until.is_some_and(|until| until <= now) {
             let entry = AuditEntry {
                 at: now,

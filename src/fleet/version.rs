@@ -90,6 +90,7 @@ impl Fleet {
                     .collect();
                 weights.join(", ")
             }
+            Command::Force { command } => self.stands(command, of),
             Command::Undo => self.undo.back().map_or_else(
                 || "nothing to undo".to_owned(),
                 |entry| {

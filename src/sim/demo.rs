@@ -89,6 +89,9 @@ fn config(place: &Places<'_>) -> Config {
         fixed_per_month: Some(money("1200.00")),
         gateway: crate::config::Gateway::default(),
         admin: crate::config::Admin::default(),
+        clusters: Vec::new(),
+        node_prices: crate::config::NodePrices::default(),
+        token_prices: Vec::new(),
         groups: Vec::new(),
         models: vec![
             Model {

@@ -190,6 +190,7 @@ impl Console {
         let order = Order {
             // What the operator decided by is what the picture showed.
             expects: Some(self.app.fleet.version(&command)),
+            rehearse: false,
             command,
             by: Actor::Operator(self.app.operator.clone()),
             reply: Some(reply),

@@ -39,6 +39,7 @@ pub(crate) fn fleet() -> Fleet {
             max_waiting: MAX_WAITING,
             choose_backend: false,
             evals: Vec::new(),
+            routes: Vec::new(),
         })],
         backends: backends.to_vec(),
         requests: VecDeque::new(),
@@ -51,6 +52,7 @@ pub(crate) fn fleet() -> Fleet {
         not_recorded: None,
         config_refused: None,
         machine: None,
+        clusters: Vec::new(),
         dropped: 0,
     }
 }
@@ -108,5 +110,7 @@ fn backend(name: &str) -> Backend {
         ledger: Ledger::default(),
         wakes: VecDeque::new(),
         log: VecDeque::new(),
+        place: None,
+        doing: None,
     }
 }

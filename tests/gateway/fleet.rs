@@ -77,6 +77,8 @@ fn backend(id: &str, weight: u32, state: State, kind: Kind) -> Backend {
         ledger: Ledger::default(),
         wakes: VecDeque::new(),
         log: VecDeque::new(),
+        place: None,
+        doing: None,
     }
 }
 
@@ -98,6 +100,7 @@ pub(crate) fn fleet(backends: Vec<Backend>) -> Fleet {
             max_waiting: MAX_WAITING,
             choose_backend: true,
             evals: Vec::new(),
+            routes: Vec::new(),
         })],
         backends: backends.into_iter().map(Arc::new).collect(),
         requests: VecDeque::new(),
@@ -110,6 +113,7 @@ pub(crate) fn fleet(backends: Vec<Backend>) -> Fleet {
         not_recorded: None,
         config_refused: None,
         machine: None,
+        clusters: Vec::new(),
         dropped: 0,
     }
 }

@@ -254,6 +254,7 @@ impl Story {
                     max_waiting: MAX_WAITING,
                     choose_backend: true,
                     evals: Vec::new(),
+                    routes: Vec::new(),
                 }));
             }
         }
@@ -276,6 +277,7 @@ impl Story {
             not_recorded: None,
             config_refused: None,
             machine: None,
+            clusters: Vec::new(),
             dropped: 0,
         }
     }
@@ -356,6 +358,8 @@ impl Given {
             },
             wakes: VecDeque::new(),
             log: VecDeque::new(),
+            place: None,
+            doing: None,
         }
     }
 }
@@ -396,6 +400,7 @@ impl Check<'_> {
                 .iter()
                 .map(|a| match a {
                     Action::Start { backend } => format!("start {backend}"),
+                    Action::Operate { plan } => format!("operate {}", plan.mark.of),
                     Action::Stop { backend } => format!("stop {backend}"),
                 })
                 .collect();

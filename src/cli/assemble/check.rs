@@ -14,6 +14,9 @@ use crate::config;
 /// # Errors
 /// What is wrong, with its place.
 pub(in crate::cli) fn check(config: &config::Config, now: DateTime<Utc>) -> Result<()> {
+    if !config.clusters.is_empty() {
+        return crate::cli::kube::check(config);
+    }
     zone(config)?;
     addresses(config)?;
     let mut ports = HashMap::new();

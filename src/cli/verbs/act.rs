@@ -185,6 +185,7 @@ pub(super) async fn order(
     let (reply, answer) = oneshot::channel();
     let order = Order {
         expects: Some(fleet.version(&command)),
+        rehearse: false,
         command: command.clone(),
         by: Actor::Operator(operator),
         reply: Some(reply),

@@ -33,7 +33,8 @@ pub(super) async fn until_done(
         | Command::Unpin { .. }
         | Command::Weights { .. }
         | Command::Flip { .. }
-        | Command::Undo => return Ok(()),
+        | Command::Undo
+        | Command::Force { .. } => return Ok(()),
     };
     let mut line = Progress::default();
     let watched = async {

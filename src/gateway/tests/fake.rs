@@ -158,6 +158,8 @@ fn backend(id: &str, weight: u32, state: State, kind: Kind) -> Backend {
         ledger: crate::fleet::ledger::Ledger::default(),
         wakes: VecDeque::new(),
         log: VecDeque::new(),
+        place: None,
+        doing: None,
     }
 }
 
@@ -190,6 +192,7 @@ pub(super) fn fleet(cold: ColdPolicy, data_path: DataPath, backends: Vec<Backend
             max_waiting: MAX_WAITING,
             choose_backend: true,
             evals: Vec::new(),
+            routes: Vec::new(),
         })],
         backends: backends.into_iter().map(Arc::new).collect(),
         ..Fleet::new("test", t0())

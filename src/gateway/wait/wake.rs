@@ -97,6 +97,7 @@ impl Gate {
             },
             by: Actor::Request,
             expects: None,
+            rehearse: false,
             reply: None,
         };
         // A full queue: whoever looks next asks again.

@@ -161,6 +161,8 @@ fn backend(model: &str, id: &str, kind: Kind, state: State, weight: u32) -> Back
         ledger: Ledger::default(),
         wakes: VecDeque::new(),
         log: VecDeque::new(),
+        place: None,
+        doing: None,
     }
 }
 
@@ -462,6 +464,7 @@ pub(in crate::tui) fn fleet() -> Fleet {
                 max_waiting: MAX_WAITING,
                 choose_backend: true,
                 evals,
+                routes: Vec::new(),
             })
         })
         .into();
@@ -498,6 +501,7 @@ pub(in crate::tui) fn fleet() -> Fleet {
         not_recorded: None,
         config_refused: None,
         machine: None,
+        clusters: Vec::new(),
         dropped: 0,
     }
 }

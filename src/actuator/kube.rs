@@ -1,0 +1,257 @@
+//! Operations on a cluster, carried out: step by step, taken back where one fails.
+//!
+//! What is decided is in [`crate::fleet::cluster`]; here it only happens. What a step waits for is read from the fleet's own
+//! picture: nothing is asked of the cluster twice.
+
+mod lease;
+mod tell;
+mod wait;
+
+use std::sync::{Arc, OnceLock};
+
+use serde_json::Value;
+use tokio::sync::{mpsc, watch};
+use tokio_util::task::AbortOnDropHandle;
+
+use self::lease::Lease;
+use crate::clock::Clock;
+use crate::cluster::{Api, Fault};
+use crate::fleet::cluster::object::Object;
+use crate::fleet::cluster::plan::{Edit, Plan, Planned, Step, scale};
+use crate::fleet::{Fleet, Observation};
+
+/// What operates one cluster.
+#[derive(Clone)]
+pub struct Hand {
+    api: Api,
+    clock: Clock,
+    /// The fleet as it is seen; set when its owner starts.
+    fleet: Arc<OnceLock<watch::Receiver<Arc<Fleet>>>>,
+    out: Arc<OnceLock<mpsc::Sender<Observation>>>,
+    /// How much shorter waits are: for tests.
+    pace: u32,
+}
+
+impl Hand {
+    /// One for the cluster behind `api`.
+    pub fn new(api: Api, clock: Clock) -> Self {
+        Self {
+            api,
+            clock,
+            fleet: Arc::default(),
+            out: Arc::default(),
+            pace: 1,
+        }
+    }
+
+    /// With waits that are so many times shorter.
+    #[must_use]
+    pub fn paced(mut self, pace: u32) -> Self {
+        self.pace = pace.max(1);
+        self
+    }
+
+    /// The cluster's name.
+    pub fn cluster(&self) -> &Arc<str> {
+        self.api.name()
+    }
+
+    /// Says where the fleet is seen, and where progress is told.
+    pub fn attach(&self, fleet: &watch::Receiver<Arc<Fleet>>, out: &mpsc::Sender<Observation>) {
+        // A second owner would be a mistake of ours; the first one stays.
+        let _ = self.fleet.set(fleet.clone());
+        let _ = self.out.set(out.clone());
+    }
+
+    /// Has the cluster check every write of a plan, and changes nothing.
+    ///
+    /// # Errors
+    /// What it would not take, and why.
+    pub async fn rehearse(&self, plan: &Plan) -> Result<(), String> {
+        for Planned { step, .. } in &plan.steps {
+            self.write(step, true)
+                .await
+                .map_err(|fault| told(step, &fault))?;
+        }
+        Ok(())
+    }
+
+    /// Carries out a plan. What was done is taken back where a later step fails.
+    ///
+    /// # Errors
+    /// What did not work out, why, and what was done about it.
+    pub async fn operate(&self, plan: &Plan) -> Result<(), String> {
+        let lease = if plan.holds_lease {
+            Some(Lease::take(&self.api, plan).await?)
+        } else {
+            None
+        };
+        let keeper = lease.as_ref().map(|lease| {
+            let keeper = lease.clone();
+            AbortOnDropHandle::new(tokio::spawn(async move { keeper.keep().await }))
+        });
+        let result = self.steps(plan).await;
+        drop(keeper);
+        tell::tell(&self.api, plan, result.as_ref().err()).await;
+        if let Some(lease) = lease {
+            lease.give_back().await;
+        }
+        result
+    }
+
+    async fn steps(&self, plan: &Plan) -> Result<(), String> {
+        if plan.holds_lease {
+            tell::began(&self.api, plan).await;
+        }
+        let mut done: Vec<&Step> = Vec::new();
+        for Planned { step, back } in &plan.steps {
+            self.say(plan, step).await;
+            let result = if step.write().is_some() {
+                self.write(step, false)
+                    .await
+                    .map_err(|fault| told(step, &fault))
+            } else {
+                self.wait(plan, step).await
+            };
+            if let Err(why) = result {
+                if only_tells(step) {
+                    // That it could not be written down is no reason to take it back.
+                    tracing::warn!("{}: {why}", step.words());
+                    continue;
+                }
+                return Err(self.take_back(&done, why).await);
+            }
+            done.extend(back.as_ref());
+        }
+        Ok(())
+    }
+
+    /// Takes back what was done, newest first.
+    async fn take_back(&self, done: &[&Step], why: String) -> String {
+        if done.is_empty() {
+            return format!("{why}; nothing was changed");
+        }
+        let mut left = Vec::new();
+        for step in done.iter().rev() {
+            if let Err(fault) = self.write(step, false).await {
+                left.push(told(step, &fault));
+            }
+        }
+        if left.is_empty() {
+            format!("{why}; all of it was taken back")
+        } else {
+            format!("{why}; this could not be taken back: {}", left.join("; "))
+        }
+    }
+
+    async fn write(&self, step: &Step, dry: bool) -> Result<(), Fault> {
+        match step {
+            Step::Scale { object, to, .. } => self.scale(object, *to, dry).await,
+            Step::Weights { edit, .. } => self.weigh(edit, dry).await,
+            Step::Merge { .. } => match step.write() {
+                Some(write) => self.api.write(&write, dry).await.map(drop),
+                None => Ok(()),
+            },
+            Step::Programmed { .. } | Step::Silent | Step::Idle | Step::Gone | Step::Ready => {
+                Ok(())
+            }
+        }
+    }
+
+    /// Replicas: read, then written with what was read as the guard. Somebody may write between the two: once more, where
+    /// the number is still the one that was read first.
+    async fn scale(&self, object: &Object, to: u32, dry: bool) -> Result<(), Fault> {
+        let path = format!("{}/scale", object.path());
+        let mut first: Option<Value> = None;
+        loop {
+            let now: Value = self.api.get(&path, None).await?;
+            let version = now["metadata"]["resourceVersion"].as_str();
+            let replicas = now["spec"]["replicas"].clone();
+            let written = self.api.write(&scale(object, to, version), dry).await;
+            match (&first, written) {
+                (None, Err(Fault::Changed(_))) => first = Some(replicas),
+                (Some(before), Err(Fault::Changed(why))) if *before != replicas => {
+                    return Err(Fault::Changed(why));
+                }
+                (_, other) => return other.map(drop),
+            }
+        }
+    }
+
+    /// Weights: the route is read again, and written only where it is still what was looked at.
+    async fn weigh(&self, edit: &Edit, dry: bool) -> Result<(), Fault> {
+        let now: Value = self.api.get(&edit.route.path(), None).await?;
+        for rule in &edit.rules {
+            let refs = now["spec"]["rules"][rule.at]["backendRefs"].as_array();
+            let same = refs.is_some_and(|refs| {
+                refs.len() == rule.refs.len()
+                    && refs.iter().zip(&rule.refs).all(|(is, (name, was, _))| {
+                        is["name"].as_str() == Some(name)
+                            && is["weight"].as_u64().unwrap_or(1) == u64::from(was.unwrap_or(1))
+                    })
+            });
+            if !same {
+                return Err(Fault::Changed(format!(
+                    "rule {} of {} is not what it was when you looked",
+                    rule.at, edit.route
+                )));
+            }
+        }
+        let mut edit = edit.clone();
+        edit.resource_version = now["metadata"]["resourceVersion"]
+            .as_str()
+            .unwrap_or_default()
+            .into();
+        edit.annotated = now["metadata"]["annotations"].is_object();
+        self.api.write(&edit.write(), dry).await.map(drop)
+    }
+
+    fn seen(&self) -> Option<Arc<Fleet>> {
+        self.fleet.get().map(|it| Arc::clone(&it.borrow()))
+    }
+
+    async fn say(&self, plan: &Plan, step: &Step) {
+        let (Some(backend), Some(out)) = (plan.backend.clone(), self.out.get()) else {
+            return;
+        };
+        let observation = Observation::Step {
+            backend,
+            words: step.words(),
+            stopping: matches!(step, Step::Gone),
+        };
+        // The hub may have stopped meanwhile; then nobody is left to tell.
+        let _ = out.send(observation).await;
+        let _ = self.clock;
+    }
+}
+
+/// Whether a step does nothing but write down who did something.
+fn only_tells(step: &Step) -> bool {
+    let Step::Merge { body, .. } = step else {
+        return false;
+    };
+    let annotations = body["metadata"]["annotations"].as_object();
+    body.as_object().is_some_and(|it| it.len() == 1)
+        && annotations
+            .is_some_and(|it| it.keys().all(|key| key == crate::fleet::cluster::mark::KEY))
+}
+
+fn told(step: &Step, fault: &Fault) -> String {
+    match fault {
+        Fault::Changed(why) | Fault::Unfit(why) => {
+            format!(
+                "{}: it is not what you looked at any more ({why}); look again",
+                step.words()
+            )
+        }
+        other => format!("{}: {other}", step.words()),
+    }
+}
+
+impl std::fmt::Debug for Hand {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Hand")
+            .field("cluster", self.api.name())
+            .finish_non_exhaustive()
+    }
+}

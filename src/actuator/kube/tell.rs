@@ -1,0 +1,91 @@
+//! Events: the cluster's own eyes see what was done. They expire; the annotation is the record.
+
+use chrono::Utc;
+use http::Method;
+use serde_json::json;
+
+use crate::cluster::Api;
+use crate::fleet::cluster::object::{Kind, collection};
+use crate::fleet::cluster::plan::{MANAGER, Plan};
+
+/// The longest note that the API takes.
+const NOTE: usize = 1000;
+
+/// An operation of several steps began.
+pub(super) async fn began(api: &Api, plan: &Plan) {
+    let reason = if plan.mark.op == "drain" {
+        "FleetDrainStarted"
+    } else {
+        "FleetWakeRequested"
+    };
+    let note = format!("{} by {}", plan.mark.op, plan.mark.by);
+    publish(api, plan, "Normal", reason, note).await;
+}
+
+/// An operation ended.
+pub(super) async fn tell(api: &Api, plan: &Plan, failed: Option<&String>) {
+    let op = &*plan.mark.op;
+    let by = &plan.mark.by;
+    let (kind, reason, note) = match (failed, op) {
+        (Some(why), _) => ("Warning", "FleetRolledBack", format!("{op} by {by}: {why}")),
+        (None, "wake") => ("Normal", "FleetWakeRequested", format!("woken by {by}")),
+        (None, "drain") => ("Normal", "FleetDrained", format!("drained by {by}")),
+        (None, "undrain") => (
+            "Normal",
+            "FleetUndrained",
+            format!("back in service by {by}"),
+        ),
+        (None, "sleep") => ("Normal", "FleetSlept", format!("put to sleep by {by}")),
+        (None, "pin") => (
+            "Normal",
+            "FleetPinned",
+            format!("pinned by {by}: {}", plan.mark.reason),
+        ),
+        (None, "unpin") => ("Normal", "FleetUnpinned", format!("pin lifted by {by}")),
+        (None, _) => (
+            "Normal",
+            "FleetWeightsChanged",
+            format!("weights changed by {by}"),
+        ),
+    };
+    publish(api, plan, kind, reason, note).await;
+}
+
+async fn publish(api: &Api, plan: &Plan, kind: &str, reason: &str, note: String) {
+    let now = Utc::now();
+    let about = &plan.regarding;
+    let note: String = note.chars().take(NOTE).collect();
+    let body = json!({
+        "apiVersion": "events.k8s.io/v1",
+        "kind": "Event",
+        "metadata": {
+            "name": format!("{}.{:x}", about.name, now.timestamp_micros()),
+            "namespace": about.namespace,
+        },
+        "eventTime": now.to_rfc3339_opts(chrono::SecondsFormat::Micros, true),
+        "reportingController": MANAGER,
+        "reportingInstance": plan.mark.by,
+        "action": plan.mark.op,
+        "reason": reason,
+        "type": kind,
+        "note": note,
+        "regarding": {
+            "apiVersion": about.api_version(),
+            "kind": about.kind.word(),
+            "namespace": about.namespace,
+            "name": about.name,
+        },
+    });
+    let path = collection(Kind::Event, "v1", Some(&about.namespace));
+    if let Err(fault) = api
+        .send(
+            Method::POST,
+            &format!("{path}?fieldManager={MANAGER}"),
+            &body,
+        )
+        .await
+    {
+        // The annotation is the record; an event is a courtesy.
+        tracing::info!("no event of {}: {fault}", plan.mark.op);
+    }
+}

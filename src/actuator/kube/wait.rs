@@ -1,0 +1,199 @@
+//! What a step waits for: read from the fleet's own picture, never asked of the cluster again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::{Instant, sleep, timeout};
+
+use super::Hand;
+use crate::fleet::cluster::object::Object;
+use crate::fleet::cluster::place::{Phase, Rule};
+use crate::fleet::cluster::plan::{Edit, Plan, Step};
+use crate::fleet::{BackendId, Fleet, State};
+
+/// How long the gateways may take to have a route.
+const PROGRAMMED: Duration = Duration::from_secs(60);
+/// What is programmed reaches every proxy within this long.
+const SPREADS: Duration = Duration::from_secs(10);
+/// New requests have to end within this long once the weight is off: else another way leads there.
+const SILENT: Duration = Duration::from_secs(30);
+/// How long what runs may take to end.
+const IDLE: Duration = Duration::from_secs(300);
+/// How long pods may take to be gone.
+const GONE: Duration = Duration::from_secs(300);
+/// How long a wake that has to be let go of afterwards is waited for.
+const READY: Duration = Duration::from_secs(3600);
+
+impl Hand {
+    pub(super) async fn wait(&self, plan: &Plan, step: &Step) -> Result<(), String> {
+        match (step, &plan.backend) {
+            (Step::Programmed { route }, _) => self.until_programmed(plan, route).await,
+            (Step::Silent, Some(id)) => self.until_silent(id).await,
+            (Step::Idle, Some(id)) => self.until_idle(id).await,
+            (Step::Gone, Some(id)) => {
+                let gone = |fleet: &Fleet| {
+                    let place = fleet.backend(id).and_then(|b| b.place.clone());
+                    place.is_none_or(|it| it.pods == 0)
+                };
+                let late = || format!("the pods of {id} are not gone after {} s", GONE.as_secs());
+                self.until(GONE, gone).await.map_err(|()| late())
+            }
+            (Step::Ready, Some(id)) => {
+                let ready = |fleet: &Fleet| {
+                    let place = fleet.backend(id).and_then(|b| b.place.clone());
+                    place.is_none_or(|it| matches!(it.phase, Phase::Ready { .. }))
+                };
+                let late = || format!("no pod of {id} was ready within an hour");
+                self.until(READY, ready).await.map_err(|()| late())
+            }
+            _ => Ok(()),
+        }
+    }
+
+    async fn until_programmed(&self, plan: &Plan, route: &Object) -> Result<(), String> {
+        let wanted: Vec<&Edit> = plan
+            .steps
+            .iter()
+            .filter_map(|it| match &it.step {
+                Step::Weights { edit, .. } if edit.route == *route => Some(&**edit),
+                _ => None,
+            })
+            .collect();
+        let has = |fleet: &Fleet| {
+            let mut rules = fleet
+                .models
+                .iter()
+                .flat_map(|it| &it.routes)
+                .filter(|it| it.route == *route);
+            rules.all(|rule| rule.programmed.is_ok() && has_weights(rule, &wanted))
+        };
+        if self.until(PROGRAMMED, has).await.is_err() {
+            let fleet = self.seen();
+            let rules = fleet
+                .iter()
+                .flat_map(|it| &it.models)
+                .flat_map(|it| &it.routes);
+            let mut why = rules
+                .filter(|it| it.route == *route)
+                .filter_map(|it| it.programmed.as_ref().err());
+            let said = why.next().map_or_else(
+                || "its weights were changed again".to_owned(),
+                ToString::to_string,
+            );
+            return Err(format!(
+                "the gateways do not have {route} after {} s: {said}",
+                PROGRAMMED.as_secs()
+            ));
+        }
+        sleep(SPREADS / self.pace).await;
+        Ok(())
+    }
+
+    /// Until the pods' own counter of prompt tokens stands still from one reading to the next.
+    async fn until_silent(&self, id: &BackendId) -> Result<(), String> {
+        let mut before: Option<(chrono::DateTime<chrono::Utc>, f64)> = None;
+        let still = |fleet: &Fleet| {
+            let Some(b) = fleet.backend(id) else {
+                return true;
+            };
+            if b.place.as_ref().is_some_and(|it| it.ready == 0) {
+                return true;
+            }
+            let Some((at, tokens)) = b
+                .live
+                .read_at
+                .zip(b.sample.as_ref().and_then(|it| it.prompt_tokens))
+            else {
+                return false;
+            };
+            match before {
+                Some((then, was)) if at > then => {
+                    before = Some((at, tokens));
+                    tokens <= was
+                }
+                Some(_) => false,
+                None => {
+                    before = Some((at, tokens));
+                    false
+                }
+            }
+        };
+        if self.until(SILENT, still).await.is_ok() {
+            return Ok(());
+        }
+        let read = self
+            .seen()
+            .and_then(|fleet| fleet.backend(id)?.live.read_at);
+        Err(if read.is_none() {
+            format!(
+                "the pods of {id} cannot be read: whether they are idle is not known; --force goes on without"
+            )
+        } else {
+            format!(
+                "requests still arrive at {id} after {} s without weight: another route, or a client of its Service, leads there",
+                SILENT.as_secs()
+            )
+        })
+    }
+
+    async fn until_idle(&self, id: &BackendId) -> Result<(), String> {
+        let idle = |fleet: &Fleet| {
+            fleet.backend(id).is_none_or(|b| match &b.state {
+                State::Draining(drain) => drain.idle_reads >= 2,
+                _ => b.place.as_ref().is_none_or(|it| it.ready == 0),
+            })
+        };
+        if self.until(IDLE, idle).await.is_ok() {
+            return Ok(());
+        }
+        let fleet = self.seen();
+        let b = fleet.as_ref().and_then(|it| it.backend(id));
+        let running = b.and_then(|b| b.live.running);
+        Err(match running {
+            Some(n) if n > 0 => format!(
+                "{n} requests still run on {id} after {} s; --force cuts them",
+                IDLE.as_secs()
+            ),
+            _ => format!(
+                "the pods of {id} cannot be read: whether they are idle is not known; --force goes on without"
+            ),
+        })
+    }
+
+    /// Waits until the picture is as wanted.
+    async fn until(
+        &self,
+        limit: Duration,
+        mut wanted: impl FnMut(&Fleet) -> bool,
+    ) -> Result<(), ()> {
+        let Some(mut fleet) = self.fleet.get().cloned() else {
+            return Err(());
+        };
+        let ends = Instant::now() + limit / self.pace;
+        loop {
+            let now = Arc::clone(&fleet.borrow_and_update());
+            if wanted(&now) {
+                return Ok(());
+            }
+            let left = ends.saturating_duration_since(Instant::now());
+            match timeout(left, fleet.changed()).await {
+                Ok(Ok(())) => {}
+                Ok(Err(_)) | Err(_) => return Err(()),
+            }
+        }
+    }
+}
+
+/// Whether the rule has the weights that were wanted of it.
+fn has_weights(rule: &Rule, wanted: &[&Edit]) -> bool {
+    let mut of = wanted
+        .iter()
+        .flat_map(|it| &it.rules)
+        .filter(|it| it.at == rule.at);
+    of.all(|edit| {
+        let shares = rule.refs.iter().zip(&edit.refs);
+        shares
+            .into_iter()
+            .all(|(is, (_, _, want))| is.share() == *want)
+    })
+}

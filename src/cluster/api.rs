@@ -1,0 +1,292 @@
+//! Calls to the API of one cluster.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use futures_util::io::AsyncBufReadExt as _;
+use futures_util::{Stream, StreamExt as _};
+use http::{Method, Request, header};
+use http_body_util::{BodyExt as _, Limited};
+use kube::Client;
+use kube::client::Body;
+use kube::core::{Status, WatchEvent};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use tokio::time::{Instant, timeout};
+
+use super::access::Access;
+use super::fault::Fault;
+use crate::fleet::cluster::plan::{MANAGER, Write};
+
+/// The longest that a call may take; watches and followed logs aside.
+const LIMIT: Duration = Duration::from_secs(15);
+/// The largest answer that is read.
+const LARGEST: usize = 256 << 20;
+/// The largest page of a pod.
+const LARGEST_PAGE: usize = 8 << 20;
+/// Credentials are read again at most this often.
+const RENEW_EVERY: Duration = Duration::from_secs(5);
+
+/// The API of one cluster. Cheap to clone.
+#[derive(Clone)]
+pub struct Api {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    access: Access,
+    name: Arc<str>,
+    namespace: String,
+    client: Mutex<(Client, Instant)>,
+}
+
+/// A page of a list.
+#[derive(Debug, Deserialize)]
+#[serde(bound = "T: DeserializeOwned")]
+pub struct Page<T> {
+    /// Where it stands, and how it goes on.
+    #[serde(default)]
+    pub metadata: PageMeta,
+    /// What is on it.
+    #[serde(default = "Vec::new")]
+    pub items: Vec<T>,
+}
+
+/// Where a page stands.
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PageMeta {
+    /// The version that a watch goes on from.
+    #[serde(default)]
+    pub resource_version: String,
+    /// The next page; empty after the last.
+    #[serde(default, rename = "continue")]
+    pub next: String,
+}
+
+impl Api {
+    /// Reaches a cluster: the files are read, plugins run; nothing is asked of it yet.
+    ///
+    /// # Errors
+    /// In plain words.
+    pub async fn connect(mut access: Access, name: Option<String>) -> Result<Self, String> {
+        let context = access.settle()?;
+        let (client, namespace) = access.client().await?;
+        Ok(Self {
+            inner: Arc::new(Inner {
+                access,
+                name: name.unwrap_or(context).into(),
+                namespace,
+                client: Mutex::new((client, Instant::now())),
+            }),
+        })
+    }
+
+    /// Its name: the context, where nobody says otherwise.
+    pub fn name(&self) -> &Arc<str> {
+        &self.inner.name
+    }
+
+    /// The namespace of its context.
+    pub fn namespace(&self) -> &str {
+        &self.inner.namespace
+    }
+
+    fn client(&self) -> Client {
+        let held = self.inner.client.lock();
+        held.unwrap_or_else(PoisonError::into_inner).0.clone()
+    }
+
+    /// Reads the credentials again: somebody may have logged in anew.
+    pub async fn renew(&self) {
+        {
+            let mut held = self
+                .inner
+                .client
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            if held.1.elapsed() < RENEW_EVERY {
+                return;
+            }
+            held.1 = Instant::now();
+        }
+        match self.inner.access.client().await {
+            Ok((client, _)) => {
+                let mut held = self
+                    .inner
+                    .client
+                    .lock()
+                    .unwrap_or_else(PoisonError::into_inner);
+                held.0 = client;
+            }
+            Err(why) => tracing::warn!("credentials were not read again: {why}"),
+        }
+    }
+
+    /// What is at `path`.
+    ///
+    /// # Errors
+    /// Where there is nothing, or nobody answers.
+    pub async fn get<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        accept: Option<&'static str>,
+    ) -> Result<T, Fault> {
+        let mut request = Request::get(path);
+        if let Some(accept) = accept {
+            request = request.header(header::ACCEPT, accept);
+        }
+        let bytes = self.call(build(request, Vec::new())?, LARGEST).await?;
+        serde_json::from_slice(&bytes).map_err(|why| Fault::Garbled(why.to_string()))
+    }
+
+    /// Sends an object: `POST`, `PUT` or `DELETE`.
+    ///
+    /// # Errors
+    /// What it said instead.
+    pub async fn send(&self, method: Method, path: &str, body: &Value) -> Result<Value, Fault> {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::CONTENT_TYPE, "application/json");
+        let bytes = self
+            .call(build(request, body.to_string().into_bytes())?, LARGEST)
+            .await?;
+        serde_json::from_slice(&bytes).map_err(|why| Fault::Garbled(why.to_string()))
+    }
+
+    /// Makes a write, or with `dry` only has it checked.
+    ///
+    /// # Errors
+    /// What it said instead.
+    pub async fn write(&self, write: &Write, dry: bool) -> Result<Value, Fault> {
+        let dry = if dry { "&dryRun=All" } else { "" };
+        let request = Request::builder()
+            .method(write.method)
+            .uri(format!("{}?fieldManager={MANAGER}{dry}", write.path))
+            .header(header::CONTENT_TYPE, write.content_type);
+        let bytes = self
+            .call(
+                build(request, write.body.to_string().into_bytes())?,
+                LARGEST,
+            )
+            .await?;
+        serde_json::from_slice(&bytes).map_err(|why| Fault::Garbled(why.to_string()))
+    }
+
+    /// A page as text, such as a pod's metrics through the API's own proxy.
+    ///
+    /// # Errors
+    /// Where there is none within `limit`.
+    pub async fn text(&self, path: &str, limit: Duration) -> Result<String, Fault> {
+        let request = build(Request::get(path), Vec::new())?;
+        let bytes = timeout(limit, self.call(request, LARGEST_PAGE))
+            .await
+            .map_err(|_| Fault::Away(format!("no answer within {} s", limit.as_secs())))??;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// Lines as they come, such as a pod's log.
+    ///
+    /// # Errors
+    /// Where there are none.
+    pub async fn lines(
+        &self,
+        path: &str,
+    ) -> Result<impl Stream<Item = std::io::Result<String>> + Unpin + use<>, Fault> {
+        let request = Request::get(path)
+            // What is compressed event by event is not understood by every library.
+            .header(header::ACCEPT_ENCODING, "identity")
+            .body(Vec::new())
+            .map_err(|why| Fault::Garbled(why.to_string()))?;
+        let client = self.client();
+        match timeout(LIMIT, client.request_stream(request)).await {
+            Ok(Ok(stream)) => Ok(Box::pin(stream).lines()),
+            Ok(Err(why)) => Err(Fault::from_kube(&why)),
+            Err(_) => Err(slow()),
+        }
+    }
+
+    /// What happens from `path` on, as it happens.
+    ///
+    /// # Errors
+    /// Where it does not begin.
+    pub async fn watch<T: DeserializeOwned>(
+        &self,
+        path: &str,
+    ) -> Result<impl Stream<Item = Result<WatchEvent<T>, Fault>> + use<T>, Fault> {
+        let lines = self.lines(path).await?;
+        Ok(lines.map(|line| {
+            let line = line.map_err(|why| Fault::Away(why.to_string()))?;
+            serde_json::from_str(&line).map_err(|why| Fault::Garbled(why.to_string()))
+        }))
+    }
+
+    /// Who this is to the cluster (`SelfSubjectReview`).
+    ///
+    /// # Errors
+    /// Where it does not say.
+    pub async fn who(&self) -> Result<String, Fault> {
+        let body = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"});
+        let path = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
+        let answer = self.send(Method::POST, path, &body).await?;
+        let name = answer["status"]["userInfo"]["username"].as_str();
+        name.map(ToOwned::to_owned)
+            .ok_or_else(|| Fault::Garbled("no user name in the review".into()))
+    }
+
+    async fn call(&self, request: Request<Body>, largest: usize) -> Result<bytes::Bytes, Fault> {
+        let client = self.client();
+        let answer = async {
+            let response = client
+                .send(request)
+                .await
+                .map_err(|why| Fault::from_kube(&why))?;
+            let (parts, body) = response.into_parts();
+            let body = Limited::new(body, largest).collect().await;
+            let bytes = body.map_err(|why| Fault::Away(why.to_string()))?.to_bytes();
+            if parts.status.is_success() {
+                return Ok(bytes);
+            }
+            let code = parts.status.as_u16();
+            let mut status = serde_json::from_slice::<Status>(&bytes).unwrap_or_else(|_| Status {
+                message: String::from_utf8_lossy(&bytes[..bytes.len().min(200)])
+                    .trim()
+                    .to_owned(),
+                ..Status::default()
+            });
+            status.code = code;
+            let fault = Fault::of(&status);
+            let after = parts.headers.get(header::RETRY_AFTER);
+            let after = after.and_then(|it| it.to_str().ok()?.parse().ok());
+            Err(match (fault, after) {
+                (Fault::Busy(None), Some(seconds)) => {
+                    Fault::Busy(Some(Duration::from_secs(seconds)))
+                }
+                (fault, _) => fault,
+            })
+        };
+        timeout(LIMIT, answer).await.map_err(|_| slow())?
+    }
+}
+
+fn slow() -> Fault {
+    Fault::Away(format!("no answer within {} s", LIMIT.as_secs()))
+}
+
+fn build(request: http::request::Builder, body: Vec<u8>) -> Result<Request<Body>, Fault> {
+    request
+        .body(Body::from(body))
+        .map_err(|why| Fault::Garbled(why.to_string()))
+}
+
+impl fmt::Debug for Api {
+    /// Without the credentials.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Api")
+            .field("name", &self.inner.name)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,148 @@
+//! Fleets on Kubernetes: what is known of a cluster, where backends live on it, and how they are operated there.
+//!
+//! A cluster is as it is: nothing of ours runs on it. What is read arrives as [`Seen`]; what an operator asks for becomes
+//! a [`plan::Plan`], which an actuator carries out. The facts about Kubernetes and its extensions are in
+//! docs/kubernetes.md.
+
+mod decide;
+pub(in crate::fleet) mod follow;
+pub mod keda;
+pub mod mark;
+pub mod object;
+mod pin;
+pub mod place;
+pub mod plan;
+mod sleep;
+mod take;
+mod undrain;
+mod wake;
+mod weigh;
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::backend::Kind;
+use super::id::{BackendId, ModelId};
+pub use decide::{is_workload, lease_of};
+use place::{Machine, Place, Rule};
+
+/// How long a drain waits for what runs before somebody has to decide.
+pub const DRAIN_PATIENCE: chrono::TimeDelta = chrono::TimeDelta::minutes(5);
+
+/// What is known of a cluster as a whole.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cluster {
+    /// Its name: the context, where nobody says otherwise.
+    pub name: Arc<str>,
+    /// Who this program is to it.
+    pub user: Option<String>,
+    /// What is watched, and what is not, and why.
+    pub parts: Vec<Part>,
+    /// What this user may do and may not, as far as was asked.
+    pub permits: Vec<Permit>,
+    /// Machines with GPUs on which nothing of this fleet runs.
+    pub spare: Vec<Machine>,
+    /// The date of the price table.
+    pub priced: Option<chrono::NaiveDate>,
+}
+
+/// One kind of object that is watched.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Part {
+    /// `pods`, `scaledobjects.keda.sh`.
+    pub resource: String,
+    /// How it stands.
+    pub state: PartState,
+}
+
+/// How a kind of object stands.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "kebab-case")]
+pub enum PartState {
+    /// Not all of it has come yet.
+    Loading,
+    /// Known and followed.
+    Followed,
+    /// The cluster does not have it.
+    Absent,
+    /// This user may not see it.
+    Forbidden {
+        /// What the API said.
+        why: String,
+    },
+    /// What is shown is old.
+    Stale {
+        /// Since when.
+        since: DateTime<Utc>,
+        /// Why, in plain words.
+        why: String,
+    },
+}
+
+/// Whether something may be done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Permit {
+    /// Where; empty: everywhere.
+    pub namespace: Box<str>,
+    /// `patch`, `update`.
+    pub verb: Box<str>,
+    /// `deployments.apps/scale`.
+    pub resource: Box<str>,
+    /// Whether it may.
+    pub allowed: bool,
+    /// What the API said of it.
+    pub why: Box<str>,
+}
+
+impl Cluster {
+    /// Why something may not be done, with a space before it; `None` where it may, or nobody asked yet.
+    pub fn denies(&self, namespace: &str, verb: &str, resource: &str) -> Option<&str> {
+        let permit = self.permits.iter().find(|it| {
+            *it.verb == *verb && *it.resource == *resource && *it.namespace == *namespace
+        })?;
+        (!permit.allowed).then_some(&*permit.why)
+    }
+}
+
+/// What changed on a cluster, as a whole or in part.
+#[derive(Clone, Debug, Default)]
+pub struct Seen {
+    /// Which cluster.
+    pub cluster: Arc<str>,
+    /// The cluster itself, where that changed.
+    pub facts: Option<Box<Cluster>>,
+    /// Models with their backends in order, and the rules that lead to them: all of the cluster's, where they changed.
+    pub models: Option<Vec<SeenModel>>,
+    /// Backends that are new or changed.
+    pub backends: Vec<SeenBackend>,
+    /// Everything that there is has been told once.
+    pub whole: bool,
+}
+
+/// A model that is served.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SeenModel {
+    /// The name that clients ask for.
+    pub id: ModelId,
+    /// Its backends, self-hosted ones first.
+    pub backends: Vec<BackendId>,
+    /// The rules that lead to them.
+    pub routes: Vec<Rule>,
+}
+
+/// A backend that was found.
+#[derive(Clone, Debug)]
+pub struct SeenBackend {
+    /// Its name.
+    pub id: BackendId,
+    /// The model that it answers for.
+    pub model: ModelId,
+    /// What it is made of.
+    pub kind: Kind,
+    /// Its weight in the first rule that leads to it.
+    pub weight: u32,
+    /// Where it lives; `None` for a hosted one.
+    pub place: Option<Arc<Place>>,
+}

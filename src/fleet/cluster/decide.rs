@@ -1,0 +1,332 @@
+//! From a command to a plan: what is refused, and which calls the rest becomes.
+
+use chrono::{DateTime, Utc};
+
+use super::mark::{Before, KEY, Mark};
+use super::object::{Kind, Object};
+use super::pin;
+use super::place::{Autoscaler, Owner, Place, Rule};
+use super::plan::{Plan, Step};
+use super::sleep;
+use super::undrain::undrain;
+use super::wake;
+use super::weigh::weights_now;
+use crate::fleet::id::{BackendId, ModelId};
+use crate::fleet::message::{Actor, Command, Refusal, RefusalKind};
+use crate::fleet::wake::State;
+use crate::fleet::{Backend, Fleet};
+
+impl Fleet {
+    /// What `command` does on its cluster.
+    ///
+    /// # Errors
+    /// What stands in the way, and what to do.
+    pub fn plan(&self, command: &Command, by: &Actor, now: DateTime<Utc>) -> Result<Plan, Refusal> {
+        let (command, force) = match command {
+            Command::Force { command } => (&**command, true),
+            other => (other, false),
+        };
+        let plan = match command {
+            Command::Wake { backend }
+            | Command::Sleep { backend }
+            | Command::Drain { backend }
+            | Command::Undrain { backend }
+            | Command::Pin { backend, .. }
+            | Command::Unpin { backend } => {
+                let (b, place) = self.placed(backend)?;
+                let mut plan = begin(command, Some(backend), place, by, now);
+                self.plan_backend(&mut plan, command, b, place, force)
+                    .map_err(|(what, hint)| Refusal {
+                        kind: RefusalKind::Refused,
+                        what,
+                        hint,
+                    })?;
+                if let Some(tool) = &place.gitops {
+                    plan.warnings
+                        .push(format!("{tool} manages it and is likely to revert this"));
+                }
+                plan
+            }
+            Command::Weights { model, weights } => {
+                self.plan_weights(model, weights, command, by, now, force)?
+            }
+            Command::Flip { model } => {
+                let flipped = self.flipped(model);
+                self.plan_weights(model, &flipped, command, by, now, force)?
+            }
+            Command::Undo | Command::Force { .. } => {
+                return Err(refusal(
+                    "there is nothing to plan",
+                    "ask for one thing at a time",
+                ));
+            }
+        };
+        self.permitted(&plan)?;
+        Ok(plan)
+    }
+
+    fn plan_backend(
+        &self,
+        plan: &mut Plan,
+        command: &Command,
+        b: &Backend,
+        place: &Place,
+        force: bool,
+    ) -> Result<(), (String, String)> {
+        several(place, force)?;
+        let rules: Vec<&Rule> = self.rules_of(&b.model).collect();
+        let healthy = |id: &BackendId| self.backend(id).is_some_and(|it| it.takes_traffic());
+        match command {
+            Command::Wake { .. } => wake::wake(plan, place, replicas(place), b.pin.is_none()),
+            Command::Sleep { .. } => {
+                if !force && let Some(rule) = rules.iter().find(|it| has_weight(it, &b.id)) {
+                    return Err((
+                        format!("it still has weight in {}", rule.route),
+                        "drain it (d): that takes the weight off first".into(),
+                    ));
+                }
+                if place.pods > 0 && !force {
+                    plan.holds_lease = true;
+                    plan.then(Step::Idle);
+                }
+                sleep::to_zero(plan, place);
+                Ok(())
+            }
+            Command::Drain { .. } => {
+                plan.mark.prev.weights = weights_now(&rules, &b.id);
+                if let Autoscaler::Hpa { down, .. } = &place.autoscaler {
+                    plan.mark.prev.policy = down.as_deref().map(Into::into);
+                }
+                // One that takes over goes on from what stood before the first.
+                if let Some(mark) = unfinished(place, &rules, "drain") {
+                    plan.mark.prev = mark.prev.clone();
+                }
+                sleep::drain(plan, &b.id, place, &rules, healthy, force)
+            }
+            Command::Undrain { .. } => undrain(plan, b, place, &rules),
+            Command::Pin { until, reason, .. } => {
+                plan.mark.until = *until;
+                plan.mark.reason.clone_from(reason);
+                let keep = replicas(place).max(place.ready);
+                pin::pin(plan, place, keep)?;
+                if matches!(b.state, State::Asleep { .. } | State::Failed(_)) {
+                    wake_pinned(plan, place, keep)?;
+                }
+                Ok(())
+            }
+            Command::Unpin { .. } => {
+                pin::unpin(plan, place);
+                Ok(())
+            }
+            Command::Weights { .. }
+            | Command::Flip { .. }
+            | Command::Undo
+            | Command::Force { .. } => Ok(()),
+        }
+    }
+
+    /// The rules that lead to backends of a model.
+    pub fn rules_of(&self, model: &ModelId) -> impl Iterator<Item = &Rule> {
+        self.model(model)
+            .into_iter()
+            .flat_map(|it| it.routes.iter())
+    }
+
+    fn placed(&self, id: &BackendId) -> Result<(&Backend, &Place), Refusal> {
+        let b = self.backend(id).ok_or_else(|| Refusal {
+            kind: RefusalKind::NotFound,
+            what: format!("no backend {id}"),
+            hint: "the Fleet screen and `fleetctl status` list them".into(),
+        })?;
+        if b.place.is_none() && !b.is_hosted() {
+            return Err(refusal(
+                format!("nothing is known of the pods of {id} yet"),
+                "wait until they were listed, or look at what may be seen (the header says it)",
+            ));
+        }
+        let place = b.place.as_deref().ok_or_else(|| {
+            refusal(
+                format!("{id} is hosted"),
+                "change its weight (r): it can neither wake, sleep nor be pinned",
+            )
+        })?;
+        Ok((b, place))
+    }
+
+    pub(super) fn cluster_of(&self, model: &ModelId) -> Option<std::sync::Arc<str>> {
+        let mut all = self.backends_of(model);
+        let named = all.find_map(|b| Some(b.place.as_ref()?.cluster.clone()));
+        named.or_else(|| Some(self.clusters.first()?.name.clone()))
+    }
+
+    /// Whether this user may make every write of a plan, as far as has been asked.
+    fn permitted(&self, plan: &Plan) -> Result<(), Refusal> {
+        let Some(cluster) = self.clusters.iter().find(|it| it.name == plan.cluster) else {
+            return Ok(());
+        };
+        let denied = plan.writes().find_map(|write| {
+            // That who did it is written down is wished for, not needed.
+            let only_tells = write.content_type.contains("merge-patch")
+                && is_only_mark(&write.body)
+                && !plan.holds_lease;
+            let (verb, resource) = (write.verb(), write.resource());
+            let why = cluster.denies(&write.object.namespace, verb, &resource)?;
+            (!only_tells).then(|| {
+                (
+                    verb,
+                    resource,
+                    write.object.namespace.clone(),
+                    why.to_owned(),
+                )
+            })
+        });
+        let Some((verb, resource, namespace, why)) = denied else {
+            return Ok(());
+        };
+        let who = cluster.user.as_deref().unwrap_or("this user");
+        Err(Refusal {
+            kind: RefusalKind::Forbidden,
+            what: format!("{who} may not {verb} {resource} in {namespace}{why}"),
+            hint: "ask for a role like examples/kubernetes/operator.yaml".into(),
+        })
+    }
+}
+
+pub(super) fn refusal(what: impl Into<String>, hint: &str) -> Refusal {
+    Refusal {
+        kind: RefusalKind::Refused,
+        what: what.into(),
+        hint: hint.to_owned(),
+    }
+}
+
+fn begin(
+    command: &Command,
+    backend: Option<&BackendId>,
+    place: &Place,
+    by: &Actor,
+    now: DateTime<Utc>,
+) -> Plan {
+    let of = backend.map_or("", BackendId::as_str);
+    let mut mark = marked(command, of, by, now);
+    mark.prev = Before {
+        replicas: Some(place.wanted),
+        ..Before::default()
+    };
+    Plan {
+        command: command.clone(),
+        backend: backend.cloned(),
+        cluster: place.cluster.clone(),
+        steps: Vec::new(),
+        mark,
+        regarding: place.workload.clone(),
+        holds_lease: false,
+        warnings: Vec::new(),
+    }
+}
+
+pub(super) fn marked(command: &Command, of: &str, by: &Actor, now: DateTime<Utc>) -> Mark {
+    Mark {
+        op: command.verb().to_owned(),
+        of: of.to_owned(),
+        by: by.name().to_owned(),
+        at: now,
+        id: format!("{}-{:x}", by.name(), now.timestamp_micros()),
+        ..Mark::default()
+    }
+}
+
+/// Replicas that a wake asks for: as many as there were, at least one, at most what its autoscaler allows.
+pub(super) fn replicas(place: &Place) -> u32 {
+    let before = place.mark.as_ref().and_then(|mark| mark.prev.replicas);
+    let wanted = place.wanted.max(before.unwrap_or(0)).max(1);
+    match &place.autoscaler {
+        Autoscaler::Hpa { min, max, .. } | Autoscaler::Keda { min, max, .. } => {
+            wanted.max(*min).min((*max).max(1))
+        }
+        Autoscaler::None | Autoscaler::Several(_) => wanted,
+    }
+}
+
+fn several(place: &Place, force: bool) -> Result<(), (String, String)> {
+    let Autoscaler::Several(all) = &place.autoscaler else {
+        return Ok(());
+    };
+    if force {
+        return Ok(());
+    }
+    let all: Vec<String> = all.iter().map(ToString::to_string).collect();
+    Err((
+        format!("more than one autoscaler has it: {}", all.join(", ")),
+        "leave one of them; or use --force, and they may take it back".into(),
+    ))
+}
+
+pub(super) fn has_weight(rule: &Rule, id: &BackendId) -> bool {
+    let mut mine = rule
+        .refs
+        .iter()
+        .filter(|it| it.backend.as_ref() == Some(id));
+    mine.any(|it| it.share() > 0)
+}
+
+/// The mark of an operation of that kind that has begun and not ended.
+fn unfinished<'a>(place: &'a Place, rules: &[&'a Rule], op: &str) -> Option<&'a Mark> {
+    let marks = rules.iter().filter_map(|rule| rule.mark.as_ref());
+    let all: Vec<&Mark> = place.mark.as_ref().into_iter().chain(marks).collect();
+    let newest = all.iter().max_by_key(|mark| mark.at).copied()?;
+    let done = all.iter().any(|mark| mark.id == newest.id && mark.done);
+    (newest.op == op && !done).then_some(newest)
+}
+
+/// A pin that has to wake: the autoscaler keeps it already, so only the replicas are missing.
+fn wake_pinned(plan: &mut Plan, place: &Place, keep: u32) -> Result<(), (String, String)> {
+    match (&place.owner, &place.autoscaler) {
+        (Owner::Itself | Owner::InferenceSet(_), _) => {
+            let object = place.scaled.clone();
+            plan.or_back(
+                Step::Scale {
+                    object: object.clone(),
+                    to: keep,
+                    why: format!("scale {object} to {keep}"),
+                },
+                Step::Scale {
+                    object: object.clone(),
+                    to: place.wanted,
+                    why: format!("scale {object} to {}", place.wanted),
+                },
+            );
+            Ok(())
+        }
+        (Owner::Revision(_), _) => Ok(()),
+        _ => wake::wake(plan, place, keep, false),
+    }
+}
+
+/// Whether a patch does nothing but write a mark.
+fn is_only_mark(body: &serde_json::Value) -> bool {
+    let Some(annotations) = body["metadata"]["annotations"].as_object() else {
+        return false;
+    };
+    body.as_object().is_some_and(|it| it.len() == 1)
+        && annotations.len() == 1
+        && annotations.contains_key(KEY)
+}
+
+/// Whether the kind is operated as a whole by what owns it.
+pub fn is_workload(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::Deployment | Kind::StatefulSet | Kind::LeaderWorkerSet
+    )
+}
+
+/// The lease that says who operates a backend.
+pub fn lease_of(plan: &Plan) -> Object {
+    let name = format!(
+        "fleetctl-{}-{}",
+        plan.regarding.namespace, plan.regarding.name
+    );
+    let name: String = name.chars().take(200).collect();
+    Object::new(Kind::Lease, &plan.regarding.namespace, &name)
+}

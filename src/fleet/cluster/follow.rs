@@ -1,0 +1,221 @@
+//! How a backend's state follows what its cluster says: one headed arm per transition.
+//!
+//! Here the cluster decides: an operation asks for replicas, and the state is what the pods say.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::place::{Phase, Place};
+use crate::fleet::backend::Backend;
+use crate::fleet::machine::{self, Input, Note, Outcome};
+use crate::fleet::wake::{Drain, Stage, StageSpan, State, Wake};
+
+/// A wake that was asked for shows in the cluster within this long, or was taken back.
+const SHOWS_WITHIN: TimeDelta = TimeDelta::seconds(60);
+
+/// Moves `backend` on by what its cluster says. The caller has accrued its cost up to `now` before.
+#[expect(
+    clippy::too_many_lines,
+    reason = "every transition in one exhaustive match"
+)]
+pub(in crate::fleet) fn follow(
+    backend: &mut Backend,
+    place: &Place,
+    now: DateTime<Utc>,
+) -> Outcome {
+    let asked_by = |verb: &str| {
+        let mark = place.mark.as_ref().filter(|it| it.op == verb);
+        mark.map_or_else(|| "found starting".to_owned(), |it| it.by.clone())
+    };
+    match (&mut backend.state, &place.phase) {
+        // ## unknown => whatever it is
+        (State::Unknown { .. }, Phase::Ready { since }) => {
+            backend.state = State::Warm { since: *since };
+            Outcome::default()
+        }
+
+        // ## unknown, asleep => waking: its pods are on their way
+        (State::Unknown { .. } | State::Asleep { .. }, Phase::Coming { since, stages, .. }) => {
+            let known = !matches!(backend.state, State::Unknown { .. });
+            let by = asked_by("wake");
+            backend.state = State::Waking(begun(*since, by.clone(), stages));
+            if known {
+                let said = format!("its pods are on their way ({by})");
+                note("waking", said, false)
+            } else {
+                Outcome::default()
+            }
+        }
+        // ## failed => waking: a newer pod tries
+        (State::Failed(failure), Phase::Coming { since, stages, .. }) if *since > failure.since => {
+            backend.state = State::Waking(begun(*since, asked_by("wake"), stages));
+            note("waking", "a new pod tries".into(), false)
+        }
+        // ## waking: the stages as the cluster tells them
+        (State::Waking(wake), Phase::Coming { since, stages, .. }) => {
+            wake.since = wake.since.min(*since);
+            wake.begun = true;
+            retell(wake, stages);
+            Outcome::default()
+        }
+        // ## waking => warm
+        (State::Waking(_), Phase::Ready { .. }) => machine::step(backend, Input::Healthy, now),
+        // ## unknown, waking => failed
+        (State::Unknown { .. } | State::Waking(_), Phase::Broken { reason }) => {
+            machine::fail(backend, reason.to_string(), true, now)
+        }
+        // ## waking => asleep: somebody took it back
+        (State::Waking(wake), Phase::Absent | Phase::Leaving)
+            if now - wake.since > SHOWS_WITHIN || wake.stages.len() > 1 =>
+        {
+            let why = format!("scaled to zero again; {} has it", place.scaled_by());
+            machine::end_wake(backend, &why, now);
+            backend.state = State::Asleep { since: now };
+            note("asleep", why, true)
+        }
+
+        // ## asleep, failed => warm
+        (State::Asleep { .. } | State::Failed(_), Phase::Ready { since }) => {
+            let said = format!("warm; nobody here asked for it ({})", place.scaled_by());
+            backend.state = State::Warm {
+                since: (*since).min(now),
+            };
+            note("warm", said, false)
+        }
+        // ## warm => waking: no pod is ready any more, and new ones are on their way
+        (State::Warm { .. }, Phase::Coming { stages, .. }) => {
+            backend.crashed(now);
+            let why = place.trouble.as_ref().map_or_else(
+                || "no pod is ready any more".to_owned(),
+                |trouble| trouble.what.to_string(),
+            );
+            let fresh: Vec<_> = stages
+                .iter()
+                .map(|(stage, at)| (*stage, (*at).max(now)))
+                .collect();
+            backend.state = State::Waking(begun(now, "its cluster".into(), &fresh));
+            machine::quiet(backend, now);
+            note("failed", format!("{why}; it starts again"), true)
+        }
+        // ## warm, draining => failed
+        (State::Warm { .. }, Phase::Broken { reason }) => {
+            backend.crashed(now);
+            machine::fail(backend, reason.to_string(), true, now)
+        }
+        // ## warm => draining: its pods were told to end
+        (State::Warm { .. }, Phase::Leaving) => {
+            let by = place
+                .mark
+                .as_ref()
+                .map_or_else(|| place.scaled_by(), |mark| mark.by.clone());
+            backend.state = State::Draining(Drain {
+                since: now,
+                by,
+                deadline: now,
+                idle_reads: 0,
+                stopping: true,
+                was_warm: true,
+            });
+            Outcome::default()
+        }
+        // ## warm, draining, failed => asleep
+        (State::Warm { .. }, Phase::Absent) => {
+            backend.state = State::Asleep { since: now };
+            machine::quiet(backend, now);
+            note(
+                "asleep",
+                format!("scaled to zero, not from here ({})", place.scaled_by()),
+                false,
+            )
+        }
+        (State::Draining(drain), Phase::Absent) => {
+            let by = std::mem::take(&mut drain.by);
+            backend.state = State::Asleep { since: now };
+            machine::quiet(backend, now);
+            let said = if place.nodes.is_empty() {
+                format!("asleep (asked for by {by})")
+            } else {
+                format!("asleep, its machines still billed (asked for by {by})")
+            };
+            note("asleep", said, false)
+        }
+        // ## unknown, failed => asleep
+        (State::Failed(_), Phase::Absent)
+        | (State::Unknown { .. }, Phase::Absent | Phase::Leaving) => {
+            backend.state = State::Asleep { since: now };
+            Outcome::default()
+        }
+        // ## draining => stopping: its pods end
+        (State::Draining(drain), Phase::Leaving) => {
+            drain.stopping = true;
+            Outcome::default()
+        }
+
+        // Nothing changes.
+        (State::Asleep { .. }, Phase::Absent | Phase::Leaving | Phase::Broken { .. })
+        | (State::Waking(_), Phase::Absent | Phase::Leaving)
+        | (State::Warm { .. }, Phase::Ready { .. })
+        | (State::Draining(_), Phase::Ready { .. } | Phase::Coming { .. } | Phase::Broken { .. })
+        | (State::Failed(_), Phase::Broken { .. } | Phase::Coming { .. } | Phase::Leaving)
+        | (State::Ready { .. } | State::Limited { .. } | State::Down { .. }, _) => {
+            Outcome::default()
+        }
+    }
+}
+
+fn note(verb: &'static str, said: String, bad: bool) -> Outcome {
+    Outcome {
+        actions: Vec::new(),
+        notes: vec![Note { verb, said, bad }],
+    }
+}
+
+fn begun(since: DateTime<Utc>, by: String, stages: &[(Stage, DateTime<Utc>)]) -> Wake {
+    let mut wake = Wake {
+        since,
+        by,
+        stages: vec![StageSpan {
+            stage: Stage::Queued,
+            began: since,
+            ended: None,
+            percent: None,
+        }],
+        hot: None,
+        late: false,
+        begun: true,
+    };
+    retell(&mut wake, stages);
+    wake
+}
+
+/// The stages with the times that the cluster gives them. What the engine's log told beyond them stays.
+fn retell(wake: &mut Wake, told: &[(Stage, DateTime<Utc>)]) {
+    let Some((last, _)) = told.last() else { return };
+    let beyond: Vec<StageSpan> = wake
+        .stages
+        .iter()
+        .filter(|it| it.stage > *last)
+        .cloned()
+        .collect();
+    let mut all: Vec<StageSpan> = vec![StageSpan {
+        stage: Stage::Queued,
+        began: wake.since,
+        ended: None,
+        percent: None,
+    }];
+    for (stage, at) in told.iter().filter(|(stage, _)| *stage > Stage::Queued) {
+        let percent = wake.stages.iter().find(|it| it.stage == *stage);
+        let at = all.last().map_or(*at, |it| (*at).max(it.began));
+        all.push(StageSpan {
+            stage: *stage,
+            began: at,
+            ended: None,
+            percent: percent.and_then(|it| it.percent),
+        });
+    }
+    all.extend(beyond);
+    for i in 1..all.len() {
+        let next = all[i].began;
+        all[i - 1].ended = Some(next);
+    }
+    wake.stages = all;
+}

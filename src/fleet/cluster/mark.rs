@@ -1,0 +1,74 @@
+//! What is written on an object that was operated, so that everybody sees who did what.
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::place::Weighted;
+
+/// The annotation's key. Its value is a [`Mark`] as JSON; the last operation only.
+pub const KEY: &str = "fleetctl.dev/op";
+
+/// What was done to an object, or is being done.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    /// `wake`, `sleep`, `drain`, `undrain`, `pin`, `unpin` or `weights`.
+    pub op: String,
+    /// Of which backend or model: `llm/llama`.
+    pub of: String,
+    /// Who.
+    pub by: String,
+    /// When it was asked for.
+    pub at: DateTime<Utc>,
+    /// Why, where somebody said.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    /// Until when it is meant to stand.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<DateTime<Utc>>,
+    /// Tells one operation from another; the holder of its lease.
+    pub id: String,
+    /// Whether all of it is done; what several steps do is not until the last.
+    #[serde(default)]
+    pub done: bool,
+    /// What stood before.
+    #[serde(default, skip_serializing_if = "Before::is_empty")]
+    pub prev: Before,
+}
+
+/// What stood before an operation: all that is needed to take it back.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Before {
+    /// Replicas asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replicas: Option<u32>,
+    /// The weights of the rules that were changed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub weights: Vec<Weighted>,
+    /// The least replicas of the autoscaler, or of the owner.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min: Option<u32>,
+    /// How the autoscaler chose to scale down; `None`: nothing was said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub policy: Option<String>,
+    /// Annotations that were replaced.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub annotations: Vec<(String, Option<String>)>,
+}
+
+impl Before {
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl Mark {
+    /// The mark in an annotation; `None` where it is not one of ours, which is no fault.
+    pub fn read(text: &str) -> Option<Self> {
+        serde_json::from_str(text).ok()
+    }
+
+    /// As an annotation's value.
+    pub fn text(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}

@@ -1,0 +1,304 @@
+//! Where a backend lives on a cluster, and what the cluster says of it.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+
+use super::mark::Mark;
+use super::object::Object;
+use crate::fleet::id::BackendId;
+use crate::fleet::money::Usd;
+use crate::fleet::wake::Stage;
+
+/// What the cluster says of one self-hosted backend.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// The cluster's name: the context, where nobody says otherwise.
+    pub cluster: Arc<str>,
+    /// What runs its pods.
+    pub workload: Object,
+    /// What its number of replicas is written to.
+    pub scaled: Object,
+    /// Replicas asked for.
+    pub wanted: u32,
+    /// Pods there are.
+    pub pods: u32,
+    /// Replicas that are ready.
+    pub ready: u32,
+    /// Pods that a replica is made of.
+    pub pods_a_replica: u32,
+    /// What reconciles the workload, from outside in.
+    pub owner: Owner,
+    /// What changes the number of replicas by itself.
+    pub autoscaler: Autoscaler,
+    /// Ready pods, for pins and readings.
+    pub live_pods: Vec<Box<str>>,
+    /// The machines that exist for it.
+    pub nodes: Vec<Machine>,
+    /// What will revert an edit: `Argo CD (app llm)`.
+    pub gitops: Option<String>,
+    /// What was done last, or is being done.
+    pub mark: Option<Mark>,
+    /// How its engines' pages are read: `the API's pod proxy`; `None` where they are not.
+    pub read_by: Option<Box<str>>,
+    /// Where it is on its way.
+    pub phase: Phase,
+    /// What stands in its way, in plain words, with what to do.
+    pub trouble: Option<Trouble>,
+    /// The longest its startup probe lets an engine take, seconds.
+    pub probe_allows: Option<u32>,
+    /// Whether the pods end what runs when told to: `None` where nothing in them says so.
+    pub ends_gently: bool,
+    /// What may not be done, by verb, and why.
+    pub denied: Vec<(Box<str>, Box<str>)>,
+}
+
+/// What owns a workload's replicas besides itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Owner {
+    /// Nobody.
+    Itself,
+    /// A KAITO InferenceSet: its replicas are workspaces.
+    InferenceSet(Object),
+    /// A KAITO Workspace of its own, which has no replicas.
+    Workspace(Object),
+    /// A KServe InferenceService.
+    InferenceService {
+        /// Which.
+        object: Object,
+        /// `hpa`, `keda`, `external` or `none`.
+        class: Box<str>,
+        /// The stop switch is set.
+        stopped: bool,
+        /// `spec.predictor.minReplicas`.
+        min: Option<u32>,
+        /// Run by Knative: the revision that serves.
+        revision: Option<Revision>,
+    },
+    /// A KServe LLMInferenceService.
+    LlmInferenceService {
+        /// Which.
+        object: Object,
+        /// An autoscaler has its replicas, see `spec.scaling`.
+        scaled: bool,
+    },
+    /// A Knative service: the revision that serves.
+    Revision(Revision),
+}
+
+/// A Knative revision.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Revision {
+    /// Which.
+    pub object: Object,
+    /// `autoscaling.knative.dev/min-scale`.
+    pub min_scale: Option<Box<str>>,
+}
+
+/// What changes the number of replicas by itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Autoscaler {
+    /// Nothing.
+    None,
+    /// A HorizontalPodAutoscaler.
+    Hpa {
+        /// Which.
+        object: Object,
+        /// Least replicas.
+        min: u32,
+        /// Most replicas.
+        max: u32,
+        /// `behavior.scaleDown.selectPolicy`.
+        down: Option<Box<str>>,
+        /// Why it is not active, where it says so.
+        inactive: Option<Box<str>>,
+    },
+    /// A KEDA ScaledObject.
+    Keda {
+        /// Which.
+        object: Object,
+        /// Least replicas.
+        min: u32,
+        /// Most replicas.
+        max: u32,
+        /// The operator's version; `None` where it is not seen.
+        version: Option<(u32, u32)>,
+        /// KEDA's own annotations that are set now, without their prefix.
+        set: Vec<(Box<str>, Box<str>)>,
+        /// The HorizontalPodAutoscaler that it made.
+        hpa: Option<Box<str>>,
+    },
+    /// More than one: they fight, and we would be the third.
+    Several(Vec<Object>),
+}
+
+/// A rule of a route that leads to backends of a model.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Rule {
+    /// Which route: what owns the weights.
+    pub route: Object,
+    /// Its place in the route.
+    pub at: usize,
+    /// What it matches, in words.
+    pub matches: Box<str>,
+    /// The route's version.
+    pub resource_version: Box<str>,
+    /// Whether the route has any annotation.
+    pub annotated: bool,
+    /// Who gets what, in order.
+    pub refs: Vec<Ref>,
+    /// Whether the gateways have it as it stands; or why not.
+    pub programmed: Result<(), Box<str>>,
+    /// What was done to the route last.
+    pub mark: Option<Mark>,
+}
+
+/// One target of a rule.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ref {
+    /// Its name in the route.
+    pub name: Box<str>,
+    /// Its weight as written; `None`: nothing is written, which means 1.
+    pub weight: Option<u32>,
+    /// The backend of this fleet that it leads to.
+    pub backend: Option<BackendId>,
+}
+
+impl Ref {
+    /// What its share is counted by.
+    pub fn share(&self) -> u32 {
+        self.weight.unwrap_or(1)
+    }
+}
+
+/// Weights of one rule, in the order of its targets.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Weighted {
+    /// Which route.
+    pub route: Object,
+    /// Which rule.
+    pub rule: usize,
+    /// The names and weights, in order.
+    pub weights: Vec<(Box<str>, u32)>,
+}
+
+/// A machine that exists for a backend.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Machine {
+    /// Its name; a claim's, while it is still on its way.
+    pub name: Box<str>,
+    /// `Standard_NC96ads_A100_v4`.
+    pub instance: Box<str>,
+    /// `eastus`.
+    pub region: Box<str>,
+    /// It may be taken back.
+    pub spot: bool,
+    /// GPUs on it.
+    pub gpus: u32,
+    /// Of these, asked for by this backend's pods.
+    pub held: u32,
+    /// Dollars an hour for all of it; `None` where the table does not have it.
+    pub price: Option<Usd>,
+    /// It answers.
+    pub ready: bool,
+    /// Nothing of this backend runs on it, and it exists for nobody else.
+    pub idle: bool,
+}
+
+impl Machine {
+    /// Dollars an hour of this backend's share of it.
+    pub fn share(&self) -> Option<Usd> {
+        if self.idle {
+            return self.price;
+        }
+        if self.held == 0 {
+            return Some(Usd::ZERO);
+        }
+        self.price?
+            .times(i128::from(self.held))
+            .split(i128::from(self.gpus.max(self.held)))
+    }
+}
+
+/// Where a backend's pods are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "phase", rename_all = "kebab-case")]
+pub enum Phase {
+    /// None is wanted, and none is there.
+    Absent,
+    /// None is wanted; what is there ends.
+    Leaving,
+    /// On the way, none ready yet.
+    Coming {
+        /// Since when: the creation of the first pod, or when replicas were seen to be asked for.
+        since: DateTime<Utc>,
+        /// The stages so far and when each began, in order.
+        stages: Vec<(Stage, DateTime<Utc>)>,
+        /// A new machine is needed.
+        new_node: bool,
+    },
+    /// At least one is ready.
+    Ready {
+        /// Since when.
+        since: DateTime<Utc>,
+    },
+    /// None is ready, and it does not get better by itself.
+    Broken {
+        /// Why, in plain words.
+        reason: Box<str>,
+    },
+}
+
+/// What stands in the way of pods.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trouble {
+    /// What, in plain words.
+    pub what: Box<str>,
+    /// What to do.
+    pub hint: Box<str>,
+}
+
+impl Place {
+    /// Dollars an hour for the machines that exist for it; `None` where a price is not known.
+    pub fn burn(&self) -> Option<Usd> {
+        self.nodes.iter().map(Machine::share).sum()
+    }
+
+    /// Why `verb` may not be done by this user.
+    pub fn denies(&self, verb: &str) -> Option<&str> {
+        let denied = self.denied.iter().find(|(it, _)| **it == *verb);
+        denied.map(|(_, why)| &**why)
+    }
+
+    /// The autoscaler in words, for people.
+    pub fn scaled_by(&self) -> String {
+        match &self.autoscaler {
+            Autoscaler::None => "by hand".to_owned(),
+            Autoscaler::Hpa {
+                object, min, max, ..
+            }
+            | Autoscaler::Keda {
+                object, min, max, ..
+            } => format!("{object} ({min} to {max})"),
+            Autoscaler::Several(all) => {
+                let all: Vec<String> = all.iter().map(ToString::to_string).collect();
+                format!("several: {}", all.join(", "))
+            }
+        }
+    }
+
+    /// The outermost owner in words, for people.
+    pub fn owned_by(&self) -> String {
+        match &self.owner {
+            Owner::Itself => self.workload.to_string(),
+            Owner::InferenceSet(object)
+            | Owner::Workspace(object)
+            | Owner::InferenceService { object, .. }
+            | Owner::LlmInferenceService { object, .. } => object.to_string(),
+            Owner::Revision(revision) => revision.object.to_string(),
+        }
+    }
+}

@@ -1,0 +1,402 @@
+//! What an operation does on a cluster, step by step: decided here, carried out by an actuator, shown before it runs.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::mark::{self, Mark};
+use super::object::{Kind, Object};
+use super::place::Rule;
+use crate::fleet::id::BackendId;
+use crate::fleet::message::Command;
+
+/// Who fleetctl is to the API: the field manager of every write.
+pub const MANAGER: &str = "fleetctl";
+
+/// An operation: its steps in order, and how each is taken back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// What was asked for.
+    pub command: Command,
+    /// Whose backend it is, where it is about one.
+    pub backend: Option<BackendId>,
+    /// On which cluster.
+    pub cluster: std::sync::Arc<str>,
+    /// In order.
+    pub steps: Vec<Planned>,
+    /// What is written on what is changed.
+    pub mark: Mark,
+    /// What events are told of.
+    pub regarding: Object,
+    /// It waits between its steps: a lease says who does it.
+    pub holds_lease: bool,
+    /// What to think about twice.
+    pub warnings: Vec<String>,
+}
+
+/// A step and what takes it back.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Planned {
+    /// What is done.
+    pub step: Step,
+    /// What takes it back, where something does.
+    pub back: Option<Step>,
+}
+
+/// One step.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "step", rename_all = "kebab-case")]
+pub enum Step {
+    /// A JSON merge patch.
+    Merge {
+        /// Of what.
+        object: Object,
+        /// The patch.
+        body: Value,
+        /// In a few words.
+        why: String,
+    },
+    /// Replicas, through the scale subresource: read, then written back with what was read as the guard.
+    Scale {
+        /// Of what.
+        object: Object,
+        /// To how many.
+        to: u32,
+        /// In a few words.
+        why: String,
+    },
+    /// Weights of a route: a JSON patch that holds only for the route as it was read.
+    Weights {
+        /// Which.
+        edit: Box<Edit>,
+        /// In a few words.
+        why: String,
+    },
+    /// Waits until every gateway has the route as it stands, and for it to spread.
+    Programmed {
+        /// Which.
+        route: Object,
+    },
+    /// Waits until nothing new arrives at the pods, by their own counters.
+    Silent,
+    /// Waits until every pod said twice in a row that nothing runs or waits.
+    Idle,
+    /// Waits until no pod is left.
+    Gone,
+    /// Waits until a pod is ready.
+    Ready,
+}
+
+/// New weights for rules of one route.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Edit {
+    /// Which route.
+    pub route: Object,
+    /// The version that was looked at.
+    pub resource_version: Box<str>,
+    /// Whether it has annotations.
+    pub annotated: bool,
+    /// The rules that change.
+    pub rules: Vec<RuleEdit>,
+    /// Written on it.
+    pub mark: Mark,
+}
+
+/// New weights for one rule.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RuleEdit {
+    /// Which rule.
+    pub at: usize,
+    /// Its targets in order: name, weight as written, weight wanted.
+    pub refs: Vec<(Box<str>, Option<u32>, u32)>,
+}
+
+/// One write, as the API gets it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Write {
+    /// `PATCH` or `PUT`.
+    pub method: &'static str,
+    /// Where, without the query.
+    pub path: String,
+    /// Its media type.
+    pub content_type: &'static str,
+    /// What is sent.
+    pub body: Value,
+    /// What it is done to.
+    #[serde(skip)]
+    pub object: Object,
+    /// Of which part of it.
+    #[serde(skip)]
+    pub subresource: Option<&'static str>,
+}
+
+impl Write {
+    /// The verb that a role must have for it.
+    pub fn verb(&self) -> &'static str {
+        if self.method == "PUT" {
+            "update"
+        } else {
+            "patch"
+        }
+    }
+
+    /// `deployments.apps/scale`, as `kubectl auth can-i` says it.
+    pub fn resource(&self) -> String {
+        let resource = self.object.kind.resource();
+        match self.subresource {
+            Some(sub) => format!("{resource}/{sub}"),
+            None => resource,
+        }
+    }
+}
+
+impl Step {
+    /// The write that it makes, as far as is known before it runs; `None` for one that waits.
+    pub fn write(&self) -> Option<Write> {
+        match self {
+            Self::Merge { object, body, .. } => Some(Write {
+                method: "PATCH",
+                path: object.path(),
+                content_type: "application/merge-patch+json",
+                body: body.clone(),
+                object: object.clone(),
+                subresource: None,
+            }),
+            Self::Scale { object, to, .. } => Some(scale(object, *to, None)),
+            Self::Weights { edit, .. } => Some(edit.write()),
+            Self::Programmed { .. } | Self::Silent | Self::Idle | Self::Gone | Self::Ready => None,
+        }
+    }
+
+    /// In a few words, for people.
+    pub fn words(&self) -> String {
+        match self {
+            Self::Merge { why, .. } | Self::Scale { why, .. } | Self::Weights { why, .. } => {
+                why.clone()
+            }
+            Self::Programmed { route } => format!("wait until the gateways have {route}"),
+            Self::Silent => "wait until nothing new arrives".into(),
+            Self::Idle => "wait for two idle readings of every pod".into(),
+            Self::Gone => "wait until its pods are gone".into(),
+            Self::Ready => "wait until a pod is ready".into(),
+        }
+    }
+}
+
+/// The replacement of an object's scale. `version` is what was read; without it the body shows where it goes.
+pub fn scale(object: &Object, to: u32, version: Option<&str>) -> Write {
+    let mut metadata = json!({"name": object.name, "namespace": object.namespace});
+    if let Some(version) = version {
+        metadata["resourceVersion"] = version.into();
+    }
+    Write {
+        method: "PUT",
+        path: format!("{}/scale", object.path()),
+        content_type: "application/json",
+        body: json!({
+            "apiVersion": "autoscaling/v1",
+            "kind": "Scale",
+            "metadata": metadata,
+            "spec": {"replicas": to},
+        }),
+        object: object.clone(),
+        subresource: Some("scale"),
+    }
+}
+
+impl Edit {
+    /// For these rules of a route, with what is wanted by name.
+    pub fn of(rule: &Rule, wanted: &[(Box<str>, u32)], mark: &Mark) -> Self {
+        Self {
+            route: rule.route.clone(),
+            resource_version: rule.resource_version.clone(),
+            annotated: rule.annotated,
+            rules: vec![RuleEdit::of(rule, wanted)],
+            mark: mark.clone(),
+        }
+    }
+
+    /// The JSON patch. Every guard holds or nothing happens (422): the route's version, and each target's name in its place.
+    pub fn write(&self) -> Write {
+        let mut patch = vec![json!({
+            "op": "test", "path": "/metadata/resourceVersion", "value": self.resource_version,
+        })];
+        let each = || {
+            self.rules.iter().flat_map(|rule| {
+                let refs = rule.refs.iter().enumerate();
+                refs.map(move |(i, it)| (format!("/spec/rules/{}/backendRefs/{i}", rule.at), it))
+            })
+        };
+        for (path, (name, ..)) in each() {
+            patch.push(json!({"op": "test", "path": format!("{path}/name"), "value": name}));
+        }
+        // `add` replaces what is there, and works where nothing is written, which means 1.
+        for (path, (_, was, is)) in each() {
+            if *was != Some(*is) {
+                patch.push(json!({"op": "add", "path": format!("{path}/weight"), "value": is}));
+            }
+        }
+        if !self.annotated {
+            patch.push(json!({"op": "add", "path": "/metadata/annotations", "value": {}}));
+        }
+        patch.push(json!({
+            "op": "add",
+            "path": format!("/metadata/annotations/{}", mark::KEY.replace('~', "~0").replace('/', "~1")),
+            "value": self.mark.text(),
+        }));
+        Write {
+            method: "PATCH",
+            path: self.route.path(),
+            content_type: "application/json-patch+json",
+            body: Value::Array(patch),
+            object: self.route.clone(),
+            subresource: None,
+        }
+    }
+
+    /// What takes it back: the weights that stood before, where these still stand.
+    #[must_use]
+    pub fn back(&self) -> Self {
+        let rules = self.rules.iter().map(|rule| RuleEdit {
+            at: rule.at,
+            refs: rule
+                .refs
+                .iter()
+                .map(|(name, was, is)| (name.clone(), Some(*is), was.unwrap_or(1)))
+                .collect(),
+        });
+        Self {
+            rules: rules.collect(),
+            annotated: true,
+            ..self.clone()
+        }
+    }
+}
+
+impl RuleEdit {
+    /// The wanted weights; who is not named keeps its own.
+    pub fn of(rule: &Rule, wanted: &[(Box<str>, u32)]) -> Self {
+        let refs = rule.refs.iter().map(|it| {
+            let new = wanted.iter().find(|(name, _)| *name == it.name);
+            let new = new.map_or(it.share(), |(_, weight)| *weight);
+            (it.name.clone(), it.weight, new)
+        });
+        Self {
+            at: rule.at,
+            refs: refs.collect(),
+        }
+    }
+}
+
+/// A merge patch of `object` with the mark on it.
+pub fn merge(object: &Object, mut body: Value, mark: &Mark, why: impl Into<String>) -> Step {
+    body["metadata"]["annotations"][mark::KEY] = mark.text().into();
+    Step::Merge {
+        object: object.clone(),
+        body,
+        why: why.into(),
+    }
+}
+
+/// Annotations of `object`, of which `None` takes one away.
+pub fn annotate(
+    object: &Object,
+    annotations: &[(&str, Option<&str>)],
+    mark: &Mark,
+    why: impl Into<String>,
+) -> Step {
+    let mut body = json!({"metadata": {"annotations": {}}});
+    for (key, value) in annotations {
+        body["metadata"]["annotations"][*key] = value.map_or(Value::Null, Value::from);
+    }
+    merge(object, body, mark, why)
+}
+
+impl Plan {
+    /// The writes that it makes, in order.
+    pub fn writes(&self) -> impl Iterator<Item = Write> + '_ {
+        self.steps.iter().filter_map(|it| it.step.write())
+    }
+
+    /// It is about pods of the cluster's own rather than of ours: these stages are waited for.
+    pub fn waits(&self) -> bool {
+        self.steps.iter().any(|it| it.step.write().is_none())
+    }
+
+    /// Adds a step that cannot be taken back, or need not be.
+    pub(super) fn then(&mut self, step: Step) -> &mut Self {
+        self.steps.push(Planned { step, back: None });
+        self
+    }
+
+    /// Adds a step and what takes it back.
+    pub(super) fn or_back(&mut self, step: Step, back: Step) -> &mut Self {
+        self.steps.push(Planned {
+            step,
+            back: Some(back),
+        });
+        self
+    }
+}
+
+/// The kinds whose scale is a part of their own.
+pub fn has_scale(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::Deployment | Kind::StatefulSet | Kind::LeaderWorkerSet | Kind::InferenceSet
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fleet::cluster::place::Ref;
+
+    #[test]
+    fn a_flip_is_guarded_by_all_that_was_looked_at() {
+        let target = |name: &str, weight| Ref {
+            name: name.into(),
+            weight,
+            backend: None,
+        };
+        let rule = Rule {
+            route: Object::new(Kind::HttpRoute, "llm", "chat"),
+            at: 2,
+            matches: "".into(),
+            resource_version: "48811234".into(),
+            annotated: false,
+            refs: vec![target("llama-70b", Some(90)), target("azure", None)],
+            programmed: Ok(()),
+            mark: None,
+        };
+        let wanted = [("llama-70b".into(), 0), ("azure".into(), 100)];
+        let edit = Edit::of(&rule, &wanted, &Mark::default());
+        let write = edit.write();
+        let Value::Array(patch) = write.body else {
+            unreachable!()
+        };
+        let said: Vec<String> = patch
+            .iter()
+            .map(|op| {
+                format!(
+                    "{} {}",
+                    op["op"].as_str().unwrap_or("?"),
+                    op["path"].as_str().unwrap_or("?")
+                )
+            })
+            .collect();
+        assert_eq!(
+            said,
+            [
+                "test /metadata/resourceVersion",
+                "test /spec/rules/2/backendRefs/0/name",
+                "test /spec/rules/2/backendRefs/1/name",
+                "add /spec/rules/2/backendRefs/0/weight",
+                "add /spec/rules/2/backendRefs/1/weight",
+                "add /metadata/annotations",
+                "add /metadata/annotations/fleetctl.dev~1op",
+            ]
+        );
+        assert_eq!(patch[3]["value"], 0);
+        assert_eq!(edit.back().rules[0].refs[1].2, 1);
+    }
+}

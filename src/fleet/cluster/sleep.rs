@@ -1,0 +1,252 @@
+//! Sleep and drain on a cluster.
+//!
+//! Weight 0 is no drain, and an engine aborts what runs when it is told to end: so a drain freezes the autoscaler, takes
+//! the weight off, waits until the gateways have it and every pod was idle twice, and only then scales to zero.
+
+use serde_json::json;
+
+use super::keda;
+use super::mark::Mark;
+use super::place::{Autoscaler, Owner, Place, Rule};
+use super::plan::{Edit, Plan, RuleEdit, Step, annotate, merge};
+use super::wake::{MIN_SCALE, STOP, scale};
+use crate::fleet::id::BackendId;
+
+/// Adds what puts a backend to sleep once nothing runs on it.
+pub(super) fn to_zero(plan: &mut Plan, place: &Place) {
+    let done = Mark {
+        done: true,
+        ..plan.mark.clone()
+    };
+    match &place.owner {
+        Owner::InferenceService {
+            revision: Some(revision),
+            ..
+        }
+        | Owner::Revision(revision) => {
+            plan.or_back(
+                annotate(
+                    &revision.object,
+                    &[(MIN_SCALE, Some("0"))],
+                    &done,
+                    "let Knative scale it to zero",
+                ),
+                annotate(
+                    &revision.object,
+                    &[(MIN_SCALE, revision.min_scale.as_deref())],
+                    &done,
+                    "as it was",
+                ),
+            );
+        }
+        Owner::InferenceService { object, .. } => {
+            plan.or_back(
+                annotate(
+                    object,
+                    &[(STOP, Some("true"))],
+                    &done,
+                    "set the stop switch",
+                ),
+                annotate(object, &[(STOP, None)], &done, "take the stop switch off"),
+            );
+            plan.warnings
+                .push("the stop switch also takes its route away".into());
+        }
+        Owner::LlmInferenceService {
+            object,
+            scaled: false,
+        } => {
+            let set = |n: u32| json!({"spec": {"replicas": n}});
+            plan.or_back(
+                merge(object, set(0), &done, "ask for none"),
+                merge(object, set(place.wanted), &done, "as it was"),
+            );
+        }
+        Owner::Workspace(object) => {
+            plan.warnings.push(format!(
+                "{object} keeps its machine, which stays billed: only the engine is unloaded"
+            ));
+            scale(plan, place, 0, &done);
+        }
+        Owner::Itself | Owner::InferenceSet(_) | Owner::LlmInferenceService { .. } => {
+            if let Autoscaler::Keda { .. } = &place.autoscaler {
+                keda::sleep(plan, place, &done);
+            } else {
+                scale(plan, place, 0, &done);
+            }
+        }
+    }
+    if matches!(place.owner, Owner::InferenceSet(_)) {
+        plan.warnings
+            .push("its machines stay billed until KAITO has given them back".into());
+    }
+}
+
+/// Adds what takes a backend out of traffic and puts it to sleep.
+pub(super) fn drain(
+    plan: &mut Plan,
+    backend: &BackendId,
+    place: &Place,
+    rules: &[&Rule],
+    healthy: impl Fn(&BackendId) -> bool,
+    force: bool,
+) -> Result<(), (String, String)> {
+    plan.holds_lease = true;
+    freeze(plan, place);
+    for edit in without(plan, backend, rules, healthy, force)? {
+        let route = edit.route.clone();
+        let back = edit.back();
+        plan.or_back(
+            Step::Weights {
+                edit: Box::new(edit),
+                why: format!("take its weight off in {route}"),
+            },
+            Step::Weights {
+                edit: Box::new(back),
+                why: format!("give its weight back in {route}"),
+            },
+        );
+        plan.then(Step::Programmed { route });
+    }
+    if place.pods > 0 {
+        plan.then(Step::Silent).then(Step::Idle);
+    }
+    to_zero(plan, place);
+    unfreeze(plan, place);
+    plan.then(Step::Gone);
+    Ok(())
+}
+
+/// Else falling load has the autoscaler end pods that are busy.
+fn freeze(plan: &mut Plan, place: &Place) {
+    let mark = plan.mark.clone();
+    let revision = match &place.owner {
+        Owner::Revision(revision) => Some(revision),
+        Owner::InferenceService { revision, .. } => revision.as_ref(),
+        Owner::Itself
+        | Owner::InferenceSet(_)
+        | Owner::Workspace(_)
+        | Owner::LlmInferenceService { .. } => None,
+    };
+    if let Some(revision) = revision {
+        let text = place.pods.to_string();
+        plan.or_back(
+            annotate(
+                &revision.object,
+                &[(MIN_SCALE, Some(&text))],
+                &mark,
+                "hold Knative where it is",
+            ),
+            annotate(
+                &revision.object,
+                &[(MIN_SCALE, revision.min_scale.as_deref())],
+                &mark,
+                "as it was",
+            ),
+        );
+        return;
+    }
+    match &place.autoscaler {
+        Autoscaler::Keda { .. } => keda::freeze(plan, place),
+        Autoscaler::Hpa { object, down, .. } => {
+            plan.or_back(
+                merge(
+                    object,
+                    policy(Some("Disabled")),
+                    &mark,
+                    "stop it from scaling down",
+                ),
+                merge(
+                    object,
+                    policy(down.as_deref()),
+                    &mark,
+                    "let it scale down again",
+                ),
+            );
+        }
+        Autoscaler::None | Autoscaler::Several(_) => {}
+    }
+}
+
+/// The autoscaler as it was; KEDA's hold at 0 stays.
+fn unfreeze(plan: &mut Plan, place: &Place) {
+    if let Autoscaler::Hpa { object, down, .. } = &place.autoscaler {
+        let done = Mark {
+            done: true,
+            ..plan.mark.clone()
+        };
+        plan.then(merge(
+            object,
+            policy(down.as_deref()),
+            &done,
+            "let it scale down again",
+        ));
+    }
+}
+
+fn policy(select: Option<&str>) -> serde_json::Value {
+    json!({"spec": {"behavior": {"scaleDown": {"selectPolicy": select}}}})
+}
+
+/// Edits that leave `backend` nothing, one for each route. What it had goes to the others of its rule: in their own
+/// proportions, or all to the first healthy one where they had nothing.
+fn without(
+    plan: &Plan,
+    backend: &BackendId,
+    rules: &[&Rule],
+    healthy: impl Fn(&BackendId) -> bool,
+    force: bool,
+) -> Result<Vec<Edit>, (String, String)> {
+    let mut edits: Vec<Edit> = Vec::new();
+    for rule in rules {
+        let mine = |it: &super::place::Ref| it.backend.as_ref() == Some(backend);
+        let had: u32 = rule
+            .refs
+            .iter()
+            .filter(|it| mine(it))
+            .map(super::place::Ref::share)
+            .sum();
+        if had == 0 {
+            continue;
+        }
+        let able = |it: &&super::place::Ref| !mine(it) && it.backend.as_ref().is_some_and(&healthy);
+        let others: u32 = rule
+            .refs
+            .iter()
+            .filter(able)
+            .map(super::place::Ref::share)
+            .sum();
+        let first = rule.refs.iter().find(able);
+        let Some(first) = first else {
+            if force {
+                // Weight 0 on the only target means something else with every gateway: it is left as it is.
+                continue;
+            }
+            let alone = rule.refs.iter().all(mine);
+            let (route, at) = (&rule.route, rule.at);
+            return Err((
+                if alone {
+                    format!("nothing else answers in rule {at} of {route}: its requests would fail")
+                } else {
+                    format!("no other target of rule {at} of {route} is healthy")
+                },
+                "add a healthy hosted backend to the rule, or drain with --force".into(),
+            ));
+        };
+        let mut wanted: Vec<(Box<str>, u32)> = rule
+            .refs
+            .iter()
+            .filter(|it| mine(it))
+            .map(|it| (it.name.clone(), 0))
+            .collect();
+        if others == 0 {
+            wanted.push((first.name.clone(), had));
+        }
+        let edit = RuleEdit::of(rule, &wanted);
+        match edits.iter_mut().find(|it| it.route == rule.route) {
+            Some(known) => known.rules.push(edit),
+            None => edits.push(Edit::of(rule, &wanted, &plan.mark)),
+        }
+    }
+    Ok(edits)
+}

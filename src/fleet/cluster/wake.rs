@@ -1,0 +1,143 @@
+//! Waking on a cluster: what owns the replicas is told, so that nobody reverts it.
+
+use serde_json::json;
+
+use super::keda;
+use super::mark::Mark;
+use super::place::{Autoscaler, Owner, Place};
+use super::plan::{Plan, Step, annotate, merge};
+
+/// The switch that takes a KServe service down and up.
+pub(super) const STOP: &str = "serving.kserve.io/stop";
+/// Knative's least number of replicas.
+pub(super) const MIN_SCALE: &str = "autoscaling.knative.dev/min-scale";
+
+/// Adds what wakes a backend to `replicas`. `tail`: also what is lifted again once it is ready.
+///
+/// # Errors
+/// In plain words: what stands in the way, and what to do.
+pub(super) fn wake(
+    plan: &mut Plan,
+    place: &Place,
+    replicas: u32,
+    tail: bool,
+) -> Result<(), (String, String)> {
+    let mark = plan.mark.clone();
+    let mut done = Mark {
+        done: !tail,
+        ..mark.clone()
+    };
+    match &place.owner {
+        Owner::InferenceService {
+            object,
+            stopped: true,
+            ..
+        } => {
+            done.done = true;
+            plan.or_back(
+                annotate(object, &[(STOP, None)], &done, "take the stop switch off"),
+                annotate(
+                    object,
+                    &[(STOP, Some("true"))],
+                    &done,
+                    "set the stop switch again",
+                ),
+            );
+            return Ok(());
+        }
+        Owner::InferenceService {
+            revision: Some(revision),
+            ..
+        }
+        | Owner::Revision(revision) => {
+            done.done = true;
+            let text = replicas.to_string();
+            plan.or_back(
+                annotate(
+                    &revision.object,
+                    &[(MIN_SCALE, Some(&text))],
+                    &done,
+                    format!("keep at least {replicas} of the revision that serves"),
+                ),
+                annotate(
+                    &revision.object,
+                    &[(MIN_SCALE, revision.min_scale.as_deref())],
+                    &done,
+                    "as it was",
+                ),
+            );
+            return Ok(());
+        }
+        Owner::InferenceService {
+            object, class, min, ..
+        } if **class == *"none" => {
+            done.done = true;
+            let set = |n: Option<u32>| json!({"spec": {"predictor": {"minReplicas": n}}});
+            plan.or_back(
+                merge(
+                    object,
+                    set(Some(replicas)),
+                    &done,
+                    format!("ask for {replicas}"),
+                ),
+                merge(object, set(*min), &done, "as it was"),
+            );
+            return Ok(());
+        }
+        Owner::LlmInferenceService {
+            object,
+            scaled: false,
+        } => {
+            done.done = true;
+            let set = |n: u32| json!({"spec": {"replicas": n}});
+            plan.or_back(
+                merge(object, set(replicas), &done, format!("ask for {replicas}")),
+                merge(object, set(place.wanted), &done, "as it was"),
+            );
+            return Ok(());
+        }
+        Owner::Workspace(object) if !was_unloaded(place) => {
+            return Err((
+                format!("{object} has no replicas: it would have to be created again"),
+                "create it again from its manifest, or use an InferenceSet".into(),
+            ));
+        }
+        Owner::Itself
+        | Owner::InferenceSet(_)
+        | Owner::Workspace(_)
+        | Owner::InferenceService { .. }
+        | Owner::LlmInferenceService { .. } => {}
+    }
+    if let Autoscaler::Keda { .. } = &place.autoscaler {
+        keda::wake(plan, place, replicas, tail);
+        return Ok(());
+    }
+    done.done = true;
+    scale(plan, place, replicas, &done);
+    Ok(())
+}
+
+/// The replicas of a workload, with the mark on what was scaled.
+pub(super) fn scale(plan: &mut Plan, place: &Place, to: u32, mark: &Mark) {
+    let object = place.scaled.clone();
+    let why = |n: u32| format!("scale {object} to {n}");
+    plan.or_back(
+        Step::Scale {
+            object: object.clone(),
+            to,
+            why: why(to),
+        },
+        Step::Scale {
+            object: object.clone(),
+            to: place.wanted,
+            why: why(place.wanted),
+        },
+    );
+    plan.then(annotate(&object, &[], mark, "write down who did it"));
+}
+
+/// Its pods were taken away by us, and its machine was kept.
+fn was_unloaded(place: &Place) -> bool {
+    let mark = place.mark.as_ref();
+    place.wanted == 0 && mark.is_some_and(|mark| matches!(&*mark.op, "sleep" | "drain"))
+}

@@ -1,0 +1,327 @@
+//! A Kubernetes cluster, read: one shared watch a kind, and what it means to a fleet.
+//!
+//! Only GET: lists, watches, logs and pages through the API's own proxy. Nothing here wakes anything.
+
+mod build;
+mod find;
+mod object;
+mod settings;
+mod stage;
+mod trouble;
+mod watch;
+mod world;
+
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::Utc;
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use self::find::Findings;
+use self::object::{
+    Address, AiBackend, Claim, Event, Hpa, InferenceService, InferenceSet, LlmService, Node, Pod,
+    Pool, Revision, Route, Scaled, Service, Workload, Workspace,
+};
+use self::watch::{Of, follow};
+use self::world::{Change, Touched, World};
+use crate::clock::Clock;
+use crate::cluster::{Api, Served};
+use crate::fleet::Observation;
+use crate::fleet::cluster::object::Kind;
+use crate::fleet::cluster::{Cluster, Part, PartState, Seen};
+
+pub use settings::{Named, NodePrice, Prices, Settings};
+
+/// Batches of changes on their way; a list of thousands comes in pages of hundreds.
+const CHANGES: usize = 64;
+/// What comes within this long is told at once: pods change several times as they start.
+const GATHER: Duration = Duration::from_millis(200);
+/// Between two tries to ask what a cluster serves.
+const ASK_AGAIN: Duration = Duration::from_secs(5);
+
+/// Reads a cluster until `shutdown`.
+pub async fn watch_cluster(
+    api: Api,
+    settings: Settings,
+    out: mpsc::Sender<Observation>,
+    clock: Clock,
+    shutdown: CancellationToken,
+) {
+    let reading = Reading {
+        api,
+        settings,
+        out,
+        clock,
+        world: World::default(),
+        findings: Findings::default(),
+        told: HashSet::new(),
+        cluster: Cluster::default(),
+        served: Served::default(),
+    };
+    tokio::select! {
+        () = shutdown.cancelled() => {}
+        () = reading.run() => {}
+    }
+}
+
+struct Reading {
+    api: Api,
+    settings: Settings,
+    out: mpsc::Sender<Observation>,
+    clock: Clock,
+    world: World,
+    findings: Findings,
+    /// Backends that were told of.
+    told: HashSet<crate::fleet::BackendId>,
+    cluster: Cluster,
+    served: Served,
+}
+
+impl Reading {
+    async fn run(mut self) {
+        self.cluster.name = Arc::clone(&self.settings.cluster);
+        self.cluster.priced = self.settings.prices.date;
+        self.served = self.ask().await;
+        if let Ok(user) = self.api.who().await {
+            self.cluster.user = Some(user);
+        }
+        let (send, mut changes) = mpsc::channel(CHANGES);
+        // Dropped with this task: whoever follows sees that nobody listens any more.
+        let tasks = TaskTracker::new();
+        self.follow_all(&send, &tasks);
+        drop(send);
+        self.tell_parts().await;
+        let mut touched = Touched::default();
+        let mut due: Option<Instant> = None;
+        loop {
+            tokio::select! {
+                batch = changes.recv() => {
+                    let Some(batch) = batch else { return };
+                    for change in batch {
+                        self.world.apply(change, &mut touched);
+                    }
+                    due.get_or_insert_with(|| Instant::now() + GATHER);
+                }
+                () = sleep_until(due), if due.is_some() => {
+                    due = None;
+                    let touched = std::mem::take(&mut touched);
+                    if self.tell(touched).await.is_err() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// What the cluster serves; asked until it answers.
+    async fn ask(&mut self) -> Served {
+        loop {
+            match Served::ask(&self.api).await {
+                Ok(served) => return served,
+                Err(fault) => {
+                    self.api.renew().await;
+                    let since = Utc::now();
+                    self.cluster.parts =
+                        vec![Part {
+                            resource: "the API server".into(),
+                            state: PartState::Stale {
+                                since: self.cluster.parts.first().map_or(since, |it| {
+                                    match &it.state {
+                                        PartState::Stale { since, .. } => *since,
+                                        _ => since,
+                                    }
+                                }),
+                                why: fault.to_string(),
+                            },
+                        }];
+                    self.send(Seen {
+                        facts: Some(Box::new(self.cluster.clone())),
+                        ..Seen::default()
+                    })
+                    .await;
+                    tokio::time::sleep(ASK_AGAIN).await;
+                }
+            }
+        }
+    }
+
+    fn follow_all(&mut self, out: &mpsc::Sender<Vec<Change>>, tasks: &TaskTracker) {
+        use Kind as K;
+        macro_rules! watched {
+            ($($kind:ident: $type:ty),+ $(,)?) => {
+                $(for of in self.each(K::$kind, out) {
+                    tasks.spawn(follow::<$type>(of));
+                })+
+            };
+        }
+        watched! {
+            Deployment: Workload,
+            Pod: Pod,
+            StatefulSet: Workload,
+            LeaderWorkerSet: Workload,
+            Service: Service,
+            HorizontalPodAutoscaler: Hpa,
+            ScaledObject: Scaled,
+            HttpRoute: Route,
+            AiGatewayRoute: Route,
+            AiServiceBackend: AiBackend,
+            Backend: Address,
+            InferencePool: Pool,
+            Workspace: Workspace,
+            InferenceSet: InferenceSet,
+            InferenceService: InferenceService,
+            LlmInferenceService: LlmService,
+            Revision: Revision,
+            NodeClaim: Claim,
+            Node: Node,
+            Event: Event,
+        }
+    }
+
+    /// A watch of a kind for each namespace that is looked at; none where the cluster does not have it.
+    fn each(&mut self, kind: Kind, out: &mpsc::Sender<Vec<Change>>) -> Vec<Of> {
+        let Some(version) = self.served.version(kind).map(ToOwned::to_owned) else {
+            self.world.parts.insert((kind, None), PartState::Absent);
+            return Vec::new();
+        };
+        let workload = crate::fleet::cluster::is_workload(kind) || kind == Kind::Pod;
+        let selector = self.settings.selector.clone().filter(|_| workload);
+        let of = |namespace: Option<String>| Of {
+            api: self.api.clone(),
+            kind,
+            version: version.clone(),
+            namespace,
+            selector: selector.clone(),
+            out: out.clone(),
+        };
+        let all: Vec<Of> = if self.settings.namespaces.is_empty() || kind.is_of_cluster() {
+            vec![of(None)]
+        } else {
+            self.settings
+                .namespaces
+                .iter()
+                .map(|it| of(Some(it.clone())))
+                .collect()
+        };
+        for it in &all {
+            self.world
+                .parts
+                .insert((kind, it.namespace.clone()), PartState::Loading);
+        }
+        all
+    }
+
+    /// Says what changed.
+    async fn tell(&mut self, touched: Touched) -> Result<(), ()> {
+        let mut seen = Seen::default();
+        let now = self.clock.now();
+        if touched.parts {
+            self.take_parts();
+            seen.facts = Some(Box::new(self.cluster.clone()));
+        }
+        // Rows show as soon as workloads are known; that what they have is absent is said when all has come.
+        let ready = |kind: Kind| {
+            let mut of = self.world.parts.iter().filter(|((it, _), _)| *it == kind);
+            of.all(|(_, state)| *state != PartState::Loading)
+        };
+        let pods_known = ready(Kind::Pod);
+        let structure = touched.structure || self.told.is_empty();
+        if structure {
+            let served = self.served.clone();
+            let version = move |kind: Kind| -> Box<str> {
+                served.version(kind).unwrap_or(kind.versions()[0]).into()
+            };
+            self.findings = find::find(&self.world, &self.settings, &version);
+            seen.models = Some(self.findings.models.clone());
+            seen.backends = self.findings.hosted.clone();
+        }
+        let all = 0..self.findings.found.len();
+        let which: Vec<usize> = if structure {
+            all.collect()
+        } else {
+            let mut some: Vec<usize> = touched
+                .homes
+                .iter()
+                .filter_map(|home| self.findings.by_home.get(home).copied())
+                .collect();
+            some.sort_unstable();
+            some.dedup();
+            some
+        };
+        for at in which {
+            let found = &self.findings.found[at];
+            let model = self.findings.models.iter().find(|it| it.id == found.model);
+            let rules = model.map_or(&[][..], |it| &it.routes);
+            let mut one = build::build(found, rules, &self.world, &self.settings, None, now);
+            if !pods_known {
+                // Whether it runs is not known before its pods are.
+                one.place = None;
+            }
+            seen.backends.push(one);
+        }
+        self.told = self.findings.found.iter().map(|it| it.id.clone()).collect();
+        seen.whole = pods_known;
+        self.send(seen).await;
+        if self.out.is_closed() {
+            Err(())
+        } else {
+            Ok(())
+        }
+    }
+
+    async fn tell_parts(&mut self) {
+        self.take_parts();
+        self.send(Seen {
+            facts: Some(Box::new(self.cluster.clone())),
+            ..Seen::default()
+        })
+        .await;
+    }
+
+    /// How each kind stands: the worst of its namespaces.
+    fn take_parts(&mut self) {
+        let mut parts: Vec<Part> = Vec::new();
+        for ((kind, _), state) in &self.world.parts {
+            let resource = kind.resource();
+            match parts.last_mut().filter(|it| it.resource == resource) {
+                Some(known) if rank(state) > rank(&known.state) => known.state = state.clone(),
+                Some(_) => {}
+                None => parts.push(Part {
+                    resource,
+                    state: state.clone(),
+                }),
+            }
+        }
+        self.cluster.parts = parts;
+    }
+
+    async fn send(&self, mut seen: Seen) {
+        seen.cluster = Arc::clone(&self.settings.cluster);
+        let observation = Observation::Cluster {
+            seen: Box::new(seen),
+            at: self.clock.now(),
+        };
+        // The hub may have stopped meanwhile; then nobody is left to tell.
+        let _ = self.out.send(observation).await;
+    }
+}
+
+fn rank(state: &PartState) -> u8 {
+    match state {
+        PartState::Absent => 0,
+        PartState::Followed => 1,
+        PartState::Loading => 2,
+        PartState::Forbidden { .. } => 3,
+        PartState::Stale { .. } => 4,
+    }
+}
+
+async fn sleep_until(due: Option<Instant>) {
+    if let Some(due) = due {
+        tokio::time::sleep_until(due).await;
+    }
+}

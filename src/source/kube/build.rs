@@ -1,0 +1,347 @@
+//! One backend's place, from what was found and its pods.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::find::Found;
+use super::object::{Event, Key, Made, Meta, Pod, Workload};
+use super::settings::Settings;
+use super::stage::{needs_node, stages};
+use super::trouble::{self, Wrong};
+use super::world::World;
+use crate::fleet::backend::{Capacity, Kind as Sort, SelfHosted, SleepWay};
+use crate::fleet::cluster::SeenBackend;
+use crate::fleet::cluster::mark::{KEY, Mark};
+use crate::fleet::cluster::object::{Kind, Object};
+use crate::fleet::cluster::place::{Autoscaler, Machine, Owner, Phase, Place, Rule, Trouble};
+
+/// The backend as it stands now.
+pub(super) fn build(
+    found: &Found,
+    rules: &[Rule],
+    world: &World,
+    settings: &Settings,
+    read_by: Option<Box<str>>,
+    now: DateTime<Utc>,
+) -> SeenBackend {
+    let workloads: Vec<&Workload> = found
+        .homes
+        .iter()
+        .filter_map(|it| world.workloads.get(it))
+        .collect();
+    let first = workloads.first().copied();
+    let engine = first.map(|it| &it.engine);
+    let serving = engine.map_or("", |it| &*it.container);
+    let pods: Vec<&Pod> = found
+        .homes
+        .iter()
+        .flat_map(|it| world.pods_of(it))
+        .collect();
+    let size = first.map_or(1, |it| it.size.max(1));
+    let wanted = found
+        .wanted
+        .unwrap_or_else(|| workloads.iter().map(|it| it.replicas).sum());
+    let heads: Vec<&Pod> = pods.iter().copied().filter(|it| is_head(it)).collect();
+    let ready = heads.iter().filter(|it| it.is_ready()).count() as u32;
+    let nodes = machines(found, &pods, world, settings);
+    let allows = engine.and_then(|it| it.probe_allows);
+    let none = Vec::new();
+    let events = |pod: &Pod| -> &Vec<Event> { world.events.get(&pod.key()).unwrap_or(&none) };
+    let wrong = heads
+        .iter()
+        .filter(|it| !it.is_ready() && !it.is_leaving())
+        .filter_map(|it| trouble::of(it, events(it), serving, allows))
+        .chain(claims(found, world).filter_map(trouble::of_claim))
+        .max_by_key(|it| it.hopeless);
+    let phase = phase(&heads, wanted, ready, wrong.as_ref(), serving, &events, now);
+    let price = nodes
+        .iter()
+        .find_map(|it| it.price)
+        .or_else(|| settings.prices.of(&found.instance, "", false));
+    let place = Place {
+        cluster: Arc::clone(&settings.cluster),
+        workload: found.homes.first().map_or_else(
+            || found.scaled.clone(),
+            |(kind, key)| Object::new(*kind, &key.namespace, &key.name),
+        ),
+        scaled: found.scaled.clone(),
+        wanted,
+        pods: pods.len() as u32,
+        ready,
+        pods_a_replica: size,
+        owner: found.owner.clone(),
+        autoscaler: found.autoscaler.clone(),
+        live_pods: heads
+            .iter()
+            .filter(|it| it.is_ready())
+            .map(|it| it.meta.name.clone())
+            .collect(),
+        gitops: found.gitops.clone(),
+        mark: mark(found, rules, world),
+        read_by,
+        trouble: wrong
+            .map(|it| it.trouble)
+            .or_else(|| short_probe(&phase, allows, settings.budget)),
+        phase,
+        probe_allows: allows,
+        ends_gently: engine.is_some_and(|it| it.gentle),
+        denied: Vec::new(),
+        nodes,
+    };
+    SeenBackend {
+        id: found.id.clone(),
+        model: found.model.clone(),
+        weight: found.weight,
+        kind: Sort::SelfHosted(facts(
+            &place,
+            found,
+            price,
+            engine.map_or(0, |it| it.gpus),
+            settings,
+        )),
+        place: Some(Arc::new(place)),
+    }
+}
+
+/// A startup probe that ends before the budget does kills what would have worked.
+fn short_probe(phase: &Phase, allows: Option<u32>, budget: TimeDelta) -> Option<Trouble> {
+    let allows = allows.filter(|it| i64::from(*it) < budget.num_seconds())?;
+    matches!(phase, Phase::Coming { .. }).then(|| Trouble {
+        what: format!(
+            "its startup probe ends it after {}:{:02}, before its budget does",
+            allows / 60,
+            allows % 60
+        )
+        .into(),
+        hint: "raise startupProbe.failureThreshold × periodSeconds".into(),
+    })
+}
+
+/// Of a group of pods only the first serves.
+fn is_head(pod: &Pod) -> bool {
+    pod.meta
+        .label("leaderworkerset.sigs.k8s.io/worker-index")
+        .is_none_or(|it| it == "0")
+}
+
+fn phase<'a>(
+    heads: &[&'a Pod],
+    wanted: u32,
+    ready: u32,
+    wrong: Option<&Wrong>,
+    serving: &str,
+    events: &dyn Fn(&'a Pod) -> &'a Vec<Event>,
+    now: DateTime<Utc>,
+) -> Phase {
+    if ready > 0 {
+        let since = heads
+            .iter()
+            .filter(|it| it.is_ready())
+            .filter_map(|it| it.condition("Ready").and_then(|it| it.last_transition_time));
+        return Phase::Ready {
+            since: since.min().unwrap_or(now),
+        };
+    }
+    let staying: Vec<&Pod> = heads
+        .iter()
+        .copied()
+        .filter(|it| !it.is_leaving())
+        .collect();
+    if wanted == 0 {
+        return if heads.is_empty() {
+            Phase::Absent
+        } else {
+            Phase::Leaving
+        };
+    }
+    if let Some(wrong) = wrong.filter(|it| it.hopeless) {
+        return Phase::Broken {
+            reason: format!("{}; {}", wrong.trouble.what, wrong.trouble.hint).into(),
+        };
+    }
+    // The pod that is furthest says how far it is.
+    let furthest = staying
+        .iter()
+        .map(|it| (stages(it, events(it), serving), *it))
+        .max_by_key(|(stages, _)| stages.last().map(|(stage, _)| *stage));
+    match furthest {
+        Some((stages, pod)) => Phase::Coming {
+            since: stages.first().map_or(now, |(_, at)| *at),
+            new_node: needs_node(pod, events(pod)),
+            stages,
+        },
+        None => Phase::Coming {
+            since: now,
+            stages: Vec::new(),
+            new_node: false,
+        },
+    }
+}
+
+/// Claims of its machines that have no node yet.
+fn claims<'a>(
+    found: &'a Found,
+    world: &'a World,
+) -> impl Iterator<Item = &'a super::object::Claim> {
+    world
+        .claims
+        .values()
+        .filter(|it| it.node.is_empty() && is_of(found, &it.meta))
+}
+
+/// Whether a machine was made for it.
+fn is_of(found: &Found, meta: &Meta) -> bool {
+    let name = meta
+        .label("kaito.sh/workspace")
+        .or_else(|| meta.label("karpenter.kaito.sh/workspace-name"));
+    let here = meta
+        .label("kaito.sh/workspacenamespace")
+        .is_none_or(|it| it == &*found.namespace);
+    here && name.is_some_and(|name| found.workspaces.iter().any(|it| **it == *name))
+}
+
+/// The machines that exist for it: those that its pods are on, and those that were made for it.
+fn machines(found: &Found, pods: &[&Pod], world: &World, settings: &Settings) -> Vec<Machine> {
+    let mut held: BTreeMap<&str, u32> = BTreeMap::new();
+    for pod in pods
+        .iter()
+        .filter(|it| it.gpus > 0 && !it.node.is_empty() && !it.is_over())
+    {
+        *held.entry(&pod.node).or_default() += pod.gpus;
+    }
+    let machine = |name: &str, made: &Made, gpus: u32, held: u32, ready: bool| Machine {
+        name: name.into(),
+        instance: made.instance.clone(),
+        region: made.region.clone(),
+        spot: made.spot,
+        gpus,
+        held,
+        price: settings.prices.of(&made.instance, &made.region, made.spot),
+        ready,
+        idle: false,
+    };
+    let mut out: Vec<Machine> = Vec::new();
+    for (name, held) in &held {
+        let node = world.nodes.get(&Key::new("", name));
+        out.push(match node {
+            Some(node) => machine(name, &node.made, node.gpus, *held, node.ready),
+            // Seen by its pods alone: what it is is not for this user to know.
+            None => machine(name, &Made::default(), *held, *held, true),
+        });
+    }
+    if !found.workspaces.is_empty() {
+        for node in world.nodes.values().filter(|it| is_of(found, &it.meta)) {
+            if !held.contains_key(&*node.meta.name) {
+                let mut one = machine(&node.meta.name, &node.made, node.gpus, 0, node.ready);
+                one.idle = true;
+                out.push(one);
+            }
+        }
+        for claim in claims(found, world).filter(|it| it.since("Launched").is_some()) {
+            let mut one = machine(&claim.meta.name, &claim.made, 0, 0, false);
+            one.idle = true;
+            out.push(one);
+        }
+    }
+    out
+}
+
+/// What was done last to anything that belongs to it.
+fn mark(found: &Found, rules: &[Rule], world: &World) -> Option<Mark> {
+    let mut all: Vec<Mark> = Vec::new();
+    let mut add = |meta: &Meta| all.extend(meta.annotation(KEY).and_then(Mark::read));
+    for (kind, key) in &found.marked {
+        let meta = match kind {
+            Kind::InferenceSet => world.sets.get(key).map(|it| &it.meta),
+            Kind::InferenceService => world.kserve.get(key).map(|it| &it.meta),
+            Kind::LlmInferenceService => world.llm.get(key).map(|it| &it.meta),
+            Kind::Revision => world.revisions.get(key).map(|it| &it.meta),
+            other => world
+                .workloads
+                .get(&(*other, key.clone()))
+                .map(|it| &it.meta),
+        };
+        if let Some(meta) = meta {
+            add(meta);
+        }
+    }
+    match &found.autoscaler {
+        Autoscaler::Hpa { object, .. } => {
+            let key = Key::new(&object.namespace, &object.name);
+            if let Some(it) = world.hpas.get(&key) {
+                add(&it.meta);
+            }
+        }
+        Autoscaler::Keda { object, .. } => {
+            let key = Key::new(&object.namespace, &object.name);
+            if let Some(it) = world.scaled.get(&key) {
+                add(&it.meta);
+            }
+        }
+        Autoscaler::None | Autoscaler::Several(_) => {}
+    }
+    let mine = |mark: &&Mark| mark.of == found.id.as_str();
+    all.extend(
+        rules
+            .iter()
+            .filter_map(|it| it.mark.as_ref())
+            .filter(mine)
+            .cloned(),
+    );
+    all.retain(|it| it.of == found.id.as_str());
+    let done = |id: &str| all.iter().any(|it| it.id == id && it.done);
+    let newest = all
+        .iter()
+        .max_by_key(|it| (it.at, !it.prev.weights.is_empty()))?;
+    let mut mark = newest.clone();
+    mark.done = done(&newest.id);
+    Some(mark)
+}
+
+fn facts(
+    place: &Place,
+    found: &Found,
+    price: Option<crate::fleet::Usd>,
+    gpus: u32,
+    settings: &Settings,
+) -> SelfHosted {
+    let node = place.nodes.first();
+    let instance = node.map_or(&*found.instance, |it| &*it.instance);
+    let instance = if instance.is_empty() { "–" } else { instance };
+    let hardware = match gpus {
+        0 => instance.to_owned(),
+        n => format!("{n} GPU{} {instance}", if n == 1 { "" } else { "s" }),
+    };
+    // A share of the machine's price, for what one more replica would cost.
+    let rate = match (price, node) {
+        (Some(price), Some(node)) if node.gpus > 0 && gpus > 0 => price
+            .times(i128::from(gpus.min(node.gpus)))
+            .split(i128::from(node.gpus)),
+        (price, _) => price,
+    };
+    SelfHosted {
+        rate,
+        capacity: if node.is_some_and(|it| it.spot) {
+            Capacity::Spot
+        } else {
+            Capacity::OnDemand
+        },
+        replicas: place.wanted.max(1),
+        sleep: match place.owner {
+            Owner::Workspace(_) => SleepWay::Level2,
+            _ => SleepWay::Release,
+        },
+        startable: false,
+        idle_after: None,
+        schedule: None,
+        budget: settings.budget,
+        cap: settings.cap,
+        grace: crate::fleet::cluster::DRAIN_PATIENCE,
+        group: None,
+        hardware,
+        expected: Vec::new(),
+        ceiling: None,
+    }
+}

@@ -1,0 +1,240 @@
+//! Workloads that something else owns: KAITO, KServe, Knative. The outermost owner is the backend.
+
+use super::super::object::{Key, Meta};
+use super::super::world::Home;
+use super::{Finder, Found, gitops, model_of};
+use crate::fleet::ModelId;
+use crate::fleet::cluster::object::Kind;
+use crate::fleet::cluster::place::{Autoscaler, Owner, Revision};
+
+/// Which set made a workspace.
+const MADE_BY: &str = "inferenceset.kaito.sh/created-by";
+/// Of which service a workload is.
+const OF_SERVICE: &str = "serving.kserve.io/inferenceservice";
+/// Of which revision a workload is.
+const OF_REVISION: &str = "serving.knative.dev/revision";
+/// The switch that takes a service down.
+const STOP: &str = "serving.kserve.io/stop";
+/// Knative's least number of replicas.
+const MIN_SCALE: &str = "autoscaling.knative.dev/min-scale";
+
+impl Finder<'_> {
+    /// Finds what has owners, from outside in.
+    pub(super) fn owned(&mut self) {
+        self.sets();
+        self.workspaces();
+        self.kserve();
+        self.llm();
+        self.revisions();
+    }
+
+    fn sets(&mut self) {
+        for (key, set) in &self.world.sets {
+            let mine = self.world.workspaces.iter().filter(|(it, workspace)| {
+                it.namespace == key.namespace && workspace.meta.label(MADE_BY) == Some(&key.name)
+            });
+            let mine: Vec<Key> = mine.map(|(it, _)| it.clone()).collect();
+            let homes: Vec<Home> = mine
+                .iter()
+                .map(|it| (Kind::StatefulSet, it.clone()))
+                .collect();
+            let object = self.object(Kind::InferenceSet, key);
+            let home = (Kind::InferenceSet, key.clone());
+            let mut found = self.begin(key, &set.meta);
+            found.model = ModelId::from(&*key.name);
+            found.wanted = Some(set.spec.replicas.unwrap_or(1));
+            found.scaled = object.clone();
+            found.owner = Owner::InferenceSet(object);
+            found.autoscaler = self.scaler(&[&home]);
+            found.workspaces = mine.into_iter().map(|it| it.name).collect();
+            found.instance = set.spec.template.resource.instance_type.clone();
+            self.taken.extend(homes.iter().cloned());
+            found.homes = homes;
+            found.marked.push(home);
+            self.found.push(found);
+        }
+    }
+
+    fn workspaces(&mut self) {
+        for (key, workspace) in &self.world.workspaces {
+            if workspace.meta.label(MADE_BY).is_some() {
+                continue;
+            }
+            let Some(inference) = &workspace.inference else {
+                // Tuning serves nobody.
+                continue;
+            };
+            let home = (Kind::StatefulSet, key.clone());
+            let preset = inference.preset.as_ref().map(|it| it.name.clone());
+            let served = self
+                .world
+                .workloads
+                .get(&home)
+                .and_then(|it| it.engine.model.clone());
+            let mut found = self.begin(key, &workspace.meta);
+            found.model = ModelId::from(&*served.or(preset).unwrap_or_else(|| key.name.clone()));
+            found.scaled = self.object(Kind::StatefulSet, key);
+            found.owner = Owner::Workspace(self.object(Kind::Workspace, key));
+            found.autoscaler = self.scaler(&[&home]);
+            found.workspaces = vec![key.name.clone()];
+            found.instance = workspace.resource.instance_type.clone();
+            self.taken.insert(home.clone());
+            found.marked.push(home.clone());
+            found.homes = vec![home];
+            self.found.push(found);
+        }
+    }
+
+    fn kserve(&mut self) {
+        for (key, service) in &self.world.kserve {
+            let homes = self.labelled(key, OF_SERVICE, &key.name);
+            let annotation = |name: &str| service.meta.annotation(name);
+            let knative = matches!(&*service.status.deployment_mode, "Knative" | "Serverless")
+                || matches!(
+                    annotation("serving.kserve.io/deploymentMode"),
+                    Some("Knative" | "Serverless")
+                );
+            let revision = homes.iter().find_map(|home| {
+                let name = self.world.workloads.get(home)?.labels.get(OF_REVISION)?;
+                let at = Key::new(&key.namespace, name);
+                let revision = self.world.revisions.get(&at)?;
+                knative.then(|| Revision {
+                    object: self.object(Kind::Revision, &at),
+                    min_scale: revision.meta.annotation(MIN_SCALE).map(Into::into),
+                })
+            });
+            let mut found = self.begin(key, &service.meta);
+            self.take_homes(&mut found, homes, key);
+            found.owner = Owner::InferenceService {
+                object: self.object(Kind::InferenceService, key),
+                class: annotation("serving.kserve.io/autoscalerClass")
+                    .unwrap_or("hpa")
+                    .into(),
+                stopped: annotation(STOP) == Some("true"),
+                min: service.spec.predictor.min_replicas,
+                revision,
+            };
+            if annotation(STOP) == Some("true") {
+                found.wanted = Some(0);
+            }
+            found.marked.push((Kind::InferenceService, key.clone()));
+            self.found.push(found);
+        }
+    }
+
+    fn llm(&mut self) {
+        for (key, service) in &self.world.llm {
+            let of = |home: &Home, labels: &super::super::object::Words| {
+                home.1.namespace == key.namespace
+                    && labels
+                        .get("app.kubernetes.io/part-of")
+                        .is_some_and(|it| &**it == "llminferenceservice")
+                    && labels
+                        .get("app.kubernetes.io/name")
+                        .is_some_and(|it| *it == key.name)
+            };
+            let all = self
+                .world
+                .workloads
+                .iter()
+                .filter(|(home, it)| of(home, &it.labels));
+            let homes: Vec<Home> = all.map(|(home, _)| home.clone()).collect();
+            let mut found = self.begin(key, &service.meta);
+            self.take_homes(&mut found, homes, key);
+            if let Some(model) = service.spec.model.as_ref().filter(|it| !it.name.is_empty()) {
+                found.model = ModelId::from(&*model.name);
+            }
+            found.owner = Owner::LlmInferenceService {
+                object: self.object(Kind::LlmInferenceService, key),
+                scaled: service.spec.scaling,
+            };
+            if !service.spec.scaling && service.spec.replicas.is_some() {
+                found.wanted = service.spec.replicas;
+            }
+            found.marked.push((Kind::LlmInferenceService, key.clone()));
+            self.found.push(found);
+        }
+    }
+
+    /// Knative's own: the revision that has a workload.
+    fn revisions(&mut self) {
+        let all: Vec<(Home, Key)> = self
+            .world
+            .workloads
+            .iter()
+            .filter(|(home, it)| !self.taken.contains(*home) && it.engine.serves)
+            .filter_map(|(home, it)| {
+                let name = it.labels.get(OF_REVISION)?;
+                Some((home.clone(), Key::new(&home.1.namespace, name)))
+            })
+            .collect();
+        for (home, at) in all {
+            let Some(revision) = self.world.revisions.get(&at) else {
+                continue;
+            };
+            let name = revision
+                .meta
+                .label("serving.knative.dev/service")
+                .unwrap_or(&at.name);
+            let key = Key::new(&at.namespace, name);
+            let mut found = self.begin(&key, &revision.meta);
+            self.take_homes(&mut found, vec![home], &key);
+            found.owner = Owner::Revision(Revision {
+                object: self.object(Kind::Revision, &at),
+                min_scale: revision.meta.annotation(MIN_SCALE).map(Into::into),
+            });
+            found.marked.push((Kind::Revision, at));
+            self.found.push(found);
+        }
+    }
+
+    /// Workloads of a namespace whose pods have that label.
+    fn labelled(&self, key: &Key, label: &str, value: &str) -> Vec<Home> {
+        let of = |home: &Home, it: &super::super::object::Workload| {
+            home.1.namespace == key.namespace
+                && it.labels.get(label).is_some_and(|it| **it == *value)
+        };
+        let all = self
+            .world
+            .workloads
+            .iter()
+            .filter(|(home, it)| of(home, it));
+        all.map(|(home, _)| home.clone()).collect()
+    }
+
+    /// What its workloads say of it.
+    fn take_homes(&mut self, found: &mut Found, homes: Vec<Home>, key: &Key) {
+        self.taken.extend(homes.iter().cloned());
+        let first = homes
+            .iter()
+            .find_map(|home| Some((home, self.world.workloads.get(home)?)));
+        if let Some((home, it)) = first {
+            let named = self.settings.named(&key.namespace, &key.name);
+            found.model = model_of(it, named);
+            found.instance = it.engine.instance.clone().unwrap_or_default();
+            found.scaled = self.object(home.0, &home.1);
+            found.marked.push(home.clone());
+        }
+        let all: Vec<&Home> = homes.iter().collect();
+        found.autoscaler = self.scaler(&all);
+        found.homes = homes;
+    }
+
+    fn begin(&self, key: &Key, meta: &Meta) -> Found {
+        Found {
+            id: self.id(key),
+            model: ModelId::from(&*key.name),
+            namespace: key.namespace.clone(),
+            homes: Vec::new(),
+            scaled: self.object(Kind::Deployment, key),
+            owner: Owner::Itself,
+            autoscaler: Autoscaler::None,
+            wanted: None,
+            workspaces: Vec::new(),
+            instance: Box::default(),
+            gitops: gitops(meta),
+            marked: Vec::new(),
+            weight: 0,
+        }
+    }
+}

@@ -1,0 +1,325 @@
+//! Which routes lead to which backends, and which of these are somebody else's.
+
+use std::collections::{HashMap, HashSet};
+
+use super::super::object::{BackendRef, Key, Route, RouteRule, Words};
+use super::super::settings::Settings;
+use super::super::world::World;
+use super::{Found, somebody_elses};
+use crate::fleet::ModelId;
+use crate::fleet::cluster::SeenBackend;
+use crate::fleet::cluster::mark::{KEY, Mark};
+use crate::fleet::cluster::object::{Kind, Object};
+use crate::fleet::cluster::place::{Ref, Rule};
+
+/// What routes say.
+#[derive(Debug, Default)]
+pub(super) struct Routes {
+    pub rules: Vec<(ModelId, Rule)>,
+    pub hosted: Vec<SeenBackend>,
+}
+
+/// Where a target leads.
+enum Leads {
+    /// To a backend that was found, by its place.
+    Here(usize),
+    /// To somebody else's API: its name here, and who runs it.
+    Away(Key, String),
+    /// Nobody knows.
+    Nowhere,
+}
+
+/// A rule that leads to something of this fleet.
+struct Led<'a> {
+    model: ModelId,
+    object: Object,
+    at: usize,
+    rule: &'a RouteRule,
+    route: &'a Route,
+    leads: Vec<Leads>,
+}
+
+/// Reads all routes; what they say of a backend's weight and model is written into it.
+pub(super) fn routes(
+    world: &World,
+    settings: &Settings,
+    found: &mut [Found],
+    served: &dyn Fn(Kind) -> Box<str>,
+) -> Routes {
+    let resolver = Resolver::new(world, found);
+    let led = led(world, &resolver, found, served);
+    let mut weighed: HashSet<usize> = HashSet::new();
+    let mut away: HashMap<Key, Vec<ModelId>> = HashMap::new();
+    for one in &led {
+        for (it, lead) in one.rule.backend_refs.iter().zip(&one.leads) {
+            match lead {
+                Leads::Here(at) => {
+                    if weighed.insert(*at) {
+                        found[*at].weight = it.weight.unwrap_or(1);
+                    }
+                    if one.rule.model().is_some() {
+                        // The name in the route is what clients ask for.
+                        found[*at].model = one.model.clone();
+                    }
+                }
+                Leads::Away(key, _) => {
+                    let of = away.entry(key.clone()).or_default();
+                    if !of.contains(&one.model) {
+                        of.push(one.model.clone());
+                    }
+                }
+                Leads::Nowhere => {}
+            }
+        }
+    }
+    let mut out = Routes::default();
+    for one in led {
+        let refs = one
+            .rule
+            .backend_refs
+            .iter()
+            .zip(one.leads)
+            .map(|(it, lead)| {
+                let backend = match lead {
+                    Leads::Here(at) => Some(found[at].id.clone()),
+                    Leads::Away(key, provider) => {
+                        let mut name = format!("{}/{}", key.namespace, key.name);
+                        if away.get(&key).is_some_and(|of| of.len() > 1) {
+                            name = format!("{name}@{}", one.model);
+                        }
+                        let id = settings.id(&name);
+                        if !out.hosted.iter().any(|it| it.id == id) {
+                            let weight = it.weight.unwrap_or(1);
+                            let model = one.model.clone();
+                            out.hosted.push(somebody_elses(
+                                id.clone(),
+                                model,
+                                provider,
+                                weight,
+                                settings,
+                            ));
+                        }
+                        Some(id)
+                    }
+                    Leads::Nowhere => None,
+                };
+                Ref {
+                    name: it.name.clone(),
+                    weight: it.weight,
+                    backend,
+                }
+            });
+        let rule = Rule {
+            at: one.at,
+            matches: one.rule.words().into(),
+            resource_version: one.route.meta.resource_version.clone(),
+            annotated: one.route.annotated,
+            refs: refs.collect(),
+            programmed: programmed(world, &one.object, one.route),
+            mark: one.route.meta.annotation(KEY).and_then(Mark::read),
+            route: one.object,
+        };
+        out.rules.push((one.model, rule));
+    }
+    out
+}
+
+/// The rules that lead to something of ours, or are for a model by name.
+fn led<'a>(
+    world: &'a World,
+    resolver: &Resolver<'_>,
+    found: &[Found],
+    served: &dyn Fn(Kind) -> Box<str>,
+) -> Vec<Led<'a>> {
+    let mut out = Vec::new();
+    for ((kind, key), route) in &world.routes {
+        // What a controller makes is its own business: what it makes it of has the weights.
+        if route.meta.controller().is_some() {
+            continue;
+        }
+        for (at, rule) in route.rules.iter().enumerate() {
+            let refs = rule.backend_refs.iter();
+            let leads: Vec<Leads> = refs.map(|it| resolver.leads(it, &key.namespace)).collect();
+            let here = leads.iter().find_map(|it| match it {
+                Leads::Here(at) => Some(*at),
+                Leads::Away(..) | Leads::Nowhere => None,
+            });
+            let model = match (rule.model(), here) {
+                (Some(model), _) => ModelId::from(model),
+                (None, Some(at)) => found[at].model.clone(),
+                (None, None) => continue,
+            };
+            out.push(Led {
+                model,
+                object: Object {
+                    kind: *kind,
+                    version: served(*kind),
+                    namespace: key.namespace.clone(),
+                    name: key.name.clone(),
+                },
+                at,
+                rule,
+                route,
+                leads,
+            });
+        }
+    }
+    out
+}
+
+/// An AIGatewayRoute says little of itself: the HTTPRoute that is made of it has the gateways' word.
+fn programmed(world: &World, object: &Object, route: &Route) -> Result<(), Box<str>> {
+    if object.kind != Kind::AiGatewayRoute {
+        return route.programmed();
+    }
+    let made = (Kind::HttpRoute, Key::new(&object.namespace, &object.name));
+    match world.routes.get(&made) {
+        Some(made) => made.programmed(),
+        None => route.programmed(),
+    }
+}
+
+struct Resolver<'a> {
+    world: &'a World,
+    /// By namespace: the labels of a backend's pods, and its place.
+    labels: HashMap<Box<str>, Vec<(&'a Words, usize)>>,
+    /// By name of what makes a service of its own name.
+    names: HashMap<Key, usize>,
+}
+
+impl<'a> Resolver<'a> {
+    fn new(world: &'a World, found: &[Found]) -> Self {
+        let mut labels: HashMap<Box<str>, Vec<(&Words, usize)>> = HashMap::new();
+        let mut names = HashMap::new();
+        for (at, it) in found.iter().enumerate() {
+            for home in &it.homes {
+                if let Some(workload) = world.workloads.get(home) {
+                    labels
+                        .entry(it.namespace.clone())
+                        .or_default()
+                        .push((&workload.labels, at));
+                }
+                names.insert(home.1.clone(), at);
+            }
+            let whole = it.id.as_str();
+            let name = whole.rsplit('/').next().unwrap_or(whole);
+            names.insert(Key::new(&it.namespace, name), at);
+        }
+        Self {
+            world,
+            labels,
+            names,
+        }
+    }
+
+    fn leads(&self, it: &BackendRef, namespace: &str) -> Leads {
+        let key = Key::new(it.namespace.as_deref().unwrap_or(namespace), &it.name);
+        match (&*it.group, it.kind.as_deref().unwrap_or("")) {
+            ("" | "core", "" | "Service") => self.service(&key),
+            ("inference.networking.k8s.io", _) => {
+                let pool = self.world.pools.get(&key);
+                let selector = pool.map(|it| &it.spec.selector.match_labels);
+                selector.map_or(Leads::Nowhere, |it| self.selected(it, &key))
+            }
+            ("gateway.envoyproxy.io", "Backend") => self.address(&key, &key),
+            // An AIGatewayRoute's targets have neither group nor kind said, where they are of its own.
+            ("" | "aigateway.envoyproxy.io", _) => self.ai_backend(&key),
+            (group, _) => Leads::Away(key, provider(group)),
+        }
+    }
+
+    fn service(&self, key: &Key) -> Leads {
+        let Some(service) = self.world.services.get(key) else {
+            // The same short form stands for an AIServiceBackend in an AIGatewayRoute.
+            return match self.ai_backend(key) {
+                Leads::Nowhere => self
+                    .names
+                    .get(key)
+                    .map_or(Leads::Nowhere, |at| Leads::Here(*at)),
+                other => other,
+            };
+        };
+        if let Some(host) = &service.spec.external_name {
+            return Leads::Away(key.clone(), provider(host));
+        }
+        self.selected(&service.spec.selector, key)
+    }
+
+    fn selected(&self, selector: &Words, key: &Key) -> Leads {
+        if selector.is_empty() {
+            return Leads::Nowhere;
+        }
+        let of = self.labels.get(&key.namespace).into_iter().flatten();
+        let mut all = of.filter(|(labels, _)| {
+            selector
+                .iter()
+                .all(|(name, value)| labels.get(name) == Some(value))
+        });
+        all.next()
+            .map_or(Leads::Nowhere, |(_, at)| Leads::Here(*at))
+    }
+
+    fn ai_backend(&self, key: &Key) -> Leads {
+        let Some(it) = self.world.ai_backends.get(key) else {
+            return Leads::Nowhere;
+        };
+        let Some(to) = &it.spec.backend_ref else {
+            return Leads::Away(key.clone(), provider(&it.spec.schema.name));
+        };
+        let at = Key::new(to.namespace.as_deref().unwrap_or(&key.namespace), &to.name);
+        let led = match to.kind.as_deref() {
+            Some("Backend") => self.address(&at, key),
+            _ => match self.service(&at) {
+                Leads::Away(_, who) => Leads::Away(key.clone(), who),
+                other => other,
+            },
+        };
+        match (led, &*it.spec.schema.name) {
+            (Leads::Nowhere, schema) => Leads::Away(key.clone(), provider(schema)),
+            (Leads::Away(key, _), schema) if schema == "AzureOpenAI" => {
+                Leads::Away(key, provider(schema))
+            }
+            (led, _) => led,
+        }
+    }
+
+    /// An address outside, or one of this cluster's own names.
+    fn address(&self, at: &Key, shown: &Key) -> Leads {
+        let Some(host) = self.world.addresses.get(at).and_then(|it| it.host()) else {
+            return Leads::Nowhere;
+        };
+        let mut parts = host.split('.');
+        if let (Some(name), Some(namespace), Some("svc")) =
+            (parts.next(), parts.next(), parts.next())
+        {
+            return self.service(&Key::new(namespace, name));
+        }
+        Leads::Away(shown.clone(), provider(host))
+    }
+}
+
+/// Who runs it, for people: by the host's name or the schema's.
+fn provider(said: &str) -> String {
+    let known = [
+        ("azure", "Azure OpenAI"),
+        ("AzureOpenAI", "Azure OpenAI"),
+        ("openai", "OpenAI"),
+        ("OpenAI", "OpenAI"),
+        ("anthropic", "Anthropic"),
+        ("amazonaws", "AWS Bedrock"),
+        ("AWSBedrock", "AWS Bedrock"),
+        ("googleapis", "Google Vertex"),
+        ("GCPVertexAI", "Google Vertex"),
+    ];
+    let found = known.iter().find(|(part, _)| said.contains(part));
+    found.map_or_else(
+        || {
+            if said.is_empty() {
+                "hosted".into()
+            } else {
+                said.to_owned()
+            }
+        },
+        |(_, name)| (*name).to_owned(),
+    )
+}

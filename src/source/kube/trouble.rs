@@ -1,0 +1,231 @@
+//! What stands in the way of pods, in plain words with what to do.
+
+use super::object::{Claim, Container, Event, Pod};
+use super::stage::serving_of;
+use crate::fleet::cluster::place::Trouble;
+use crate::source::engine_log::clean;
+
+/// Restarts of an engine that never was ready after which it does not get better by itself.
+const HOPELESS: u32 = 2;
+/// Letters of what somebody else says that are passed on.
+const QUOTED: usize = 160;
+
+/// What is wrong, and whether it does not get better by itself.
+pub(super) struct Wrong {
+    pub trouble: Trouble,
+    pub hopeless: bool,
+}
+
+/// What stands in the way of a pod that is not ready; `None` where nothing does.
+pub(super) fn of(
+    pod: &Pod,
+    events: &[Event],
+    serving: &str,
+    probe_allows: Option<u32>,
+) -> Option<Wrong> {
+    if pod.is_over()
+        && matches!(
+            &*pod.reason,
+            "Evicted" | "Preempting" | "NodeLost" | "Shutdown" | "Terminated"
+        )
+    {
+        return Some(wrong(
+            format!(
+                "its pod was taken away ({}): {}",
+                pod.reason,
+                quote(&pod.message)
+            ),
+            "on spot machines this happens; the hosted side carries on until a new pod is ready",
+            false,
+        ));
+    }
+    for init in &pod.init {
+        if let Some(found) = of_container(init, events, None).or_else(|| ended(init)) {
+            return Some(found);
+        }
+    }
+    let container = serving_of(pod, serving);
+    if let Some(found) = container.and_then(|it| of_container(it, events, probe_allows)) {
+        return Some(found);
+    }
+    unscheduled(pod, events)
+}
+
+/// A container that cannot start, or ended.
+fn of_container(it: &Container, events: &[Event], probe_allows: Option<u32>) -> Option<Wrong> {
+    let waiting = it.state.waiting.as_ref();
+    let reason = waiting.map_or("", |it| &*it.reason);
+    let said = waiting.map_or("", |it| &*it.message);
+    match reason {
+        "ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull" => {
+            Some(wrong(
+                format!("its image cannot be pulled ({reason}): {}", quote(said)),
+                "check the image's name and tag, and the pull secret",
+                false,
+            ))
+        }
+        "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => Some(wrong(
+            format!("its container cannot be made ({reason}): {}", quote(said)),
+            "check the Secrets, ConfigMaps and volumes that it names",
+            false,
+        )),
+        _ => {
+            let loops = reason == "CrashLoopBackOff" || it.restart_count >= 1;
+            loops.then(|| crashed(it, events, probe_allows)).flatten()
+        }
+    }
+}
+
+/// An engine that ended and is started again.
+fn crashed(it: &Container, events: &[Event], probe_allows: Option<u32>) -> Option<Wrong> {
+    let last = it
+        .last_state
+        .terminated
+        .as_ref()
+        .or(it.state.terminated.as_ref())?;
+    let times = match it.restart_count {
+        1 => "once".to_owned(),
+        n => format!("{n} times"),
+    };
+    let hopeless = it.restart_count >= HOPELESS;
+    let killed_by_probe = || {
+        let of = |it: &&Event| &*it.reason == "Killing" && it.note.contains("startup probe");
+        events.iter().any(|it| of(&it))
+    };
+    if last.exit_code == 137 && &*last.reason == "OOMKilled" {
+        return Some(wrong(
+            format!("its engine was killed for want of memory (OOMKilled), {times}"),
+            "raise the memory limit: weights pass through it on their way to the GPU",
+            hopeless,
+        ));
+    }
+    if killed_by_probe() {
+        let allows = probe_allows.map_or(String::new(), |s| {
+            format!(" after {}:{:02}", s / 60, s % 60)
+        });
+        return Some(wrong(
+            format!(
+                "its startup probe kills it{allows}, {times}: it needs longer than that to load"
+            ),
+            "raise startupProbe.failureThreshold × periodSeconds past the time a start takes",
+            hopeless,
+        ));
+    }
+    let why = said_of_memory(&last.message);
+    Some(match why {
+        Some(line) => wrong(
+            format!("the GPU's memory does not suffice, {times}: {line}"),
+            "lower --gpu-memory-utilization or --max-model-len, or use more GPUs",
+            hopeless,
+        ),
+        None => wrong(
+            format!(
+                "its engine ended with status {} ({}), {times}{}",
+                last.exit_code,
+                last.reason,
+                {
+                    let message = quote(&last.message);
+                    if message.is_empty() {
+                        String::new()
+                    } else {
+                        format!(": {message}")
+                    }
+                }
+            ),
+            "its log says why (l)",
+            hopeless,
+        ),
+    })
+}
+
+/// An init container that ended badly.
+fn ended(it: &Container) -> Option<Wrong> {
+    let terminated = it
+        .state
+        .terminated
+        .as_ref()
+        .filter(|it| it.exit_code != 0)?;
+    Some(wrong(
+        format!(
+            "{} ended with status {}: {}",
+            it.name,
+            terminated.exit_code,
+            quote(&terminated.message)
+        ),
+        "it fetches what the engine needs; its log says why",
+        false,
+    ))
+}
+
+fn said_of_memory(text: &str) -> Option<String> {
+    let mut lines = text.lines();
+    let line = lines.find(|it| {
+        it.contains("CUDA out of memory") || it.contains("No available memory for the cache")
+    })?;
+    Some(quote(line))
+}
+
+/// A pod that has no machine.
+fn unscheduled(pod: &Pod, events: &[Event]) -> Option<Wrong> {
+    let condition = pod.condition("PodScheduled").filter(|it| !it.is_true())?;
+    let newest = |reason: &str| events.iter().rev().find(|it| &*it.reason == reason);
+    if let Some(event) = newest("NotTriggerScaleUp") {
+        return Some(wrong(
+            format!("no machine fits and none will come: {}", quote(&event.note)),
+            "check the node pool's limits, its quota, taints and the pod's node selector",
+            false,
+        ));
+    }
+    if newest("TriggeredScaleUp").is_some() || newest("Nominated").is_some() {
+        return None;
+    }
+    let said = newest("FailedScheduling").map_or(&*condition.message, |it| &*it.note);
+    if said.is_empty() {
+        return None;
+    }
+    Some(wrong(
+        format!("no machine has room (FailedScheduling): {}", quote(said)),
+        "wait for a machine to be made, or free one; `kubectl describe pod` has the whole list",
+        false,
+    ))
+}
+
+/// A machine that is asked for and does not come.
+pub(super) fn of_claim(claim: &Claim) -> Option<Wrong> {
+    let said = claim.failure()?;
+    let quota = said.to_ascii_lowercase().contains("quota");
+    Some(wrong(
+        format!(
+            "its machine {} does not come: {}",
+            claim.meta.name,
+            quote(said)
+        ),
+        if quota {
+            "ask for more quota of that kind in that region, or choose another kind"
+        } else {
+            "choose another kind of machine or region, or wait"
+        },
+        false,
+    ))
+}
+
+fn wrong(what: impl AsRef<str>, hint: &str, hopeless: bool) -> Wrong {
+    Wrong {
+        trouble: Trouble {
+            what: what.as_ref().trim_end_matches([' ', ':']).into(),
+            hint: hint.into(),
+        },
+        hopeless,
+    }
+}
+
+/// Somebody else's words: one line, not too long, nothing that a terminal obeys.
+fn quote(said: &str) -> String {
+    let text = clean(said.lines().next().unwrap_or_default());
+    let text = text.trim();
+    if text.chars().count() <= QUOTED {
+        return text.to_owned();
+    }
+    let cut: String = text.chars().take(QUOTED - 1).collect();
+    format!("{cut}…")
+}

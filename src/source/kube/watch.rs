@@ -1,0 +1,269 @@
+//! One watch a kind: listed once, in pages, then followed for good; taken up where it was after any break.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use futures_util::StreamExt as _;
+use kube::core::WatchEvent;
+use serde::de::DeserializeOwned;
+use tokio::sync::mpsc;
+use tokio::time::timeout;
+
+use super::object::Meta;
+use super::world::{Change, Item};
+use crate::cluster::{Api, Fault, Page};
+use crate::fleet::cluster::PartState;
+use crate::fleet::cluster::object::{Kind, collection};
+
+/// Objects a page: what a server answers quickly, and what is small enough to hold.
+const PAGE: u32 = 500;
+/// The server ends a watch after about this long, seconds; it is taken up again without a list.
+const ENDS_AFTER: u32 = 240;
+/// A watch that says nothing for this long, not even a bookmark (one a minute), is taken to be dead.
+const SILENT: Duration = Duration::from_secs(90);
+/// Between two tries: from the first doubling to the last.
+const WAITS: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(15));
+/// What is not allowed or not there is asked for again this late.
+const LATE: Duration = Duration::from_secs(60);
+
+/// What is watched, and where.
+#[derive(Clone, Debug)]
+pub(super) struct Of {
+    pub api: Api,
+    pub kind: Kind,
+    pub version: String,
+    /// `None`: all namespaces.
+    pub namespace: Option<String>,
+    /// Labels that are asked for.
+    pub selector: Option<String>,
+    pub out: mpsc::Sender<Vec<Change>>,
+}
+
+/// An object that can be watched.
+pub(super) trait Watched: DeserializeOwned + Send + 'static {
+    fn meta(&self) -> &Meta;
+    fn item(self, kind: Kind) -> Item;
+}
+
+/// Where a watch goes on from.
+struct Follower {
+    of: Of,
+    /// `None`: it has to be listed.
+    from: Option<String>,
+    /// When the server said anything last.
+    heard: DateTime<Utc>,
+    state: PartState,
+    wait: Duration,
+}
+
+/// Follows until nobody listens.
+pub(super) async fn follow<T: Watched>(of: Of) {
+    let mut follower = Follower {
+        of,
+        from: None,
+        heard: Utc::now(),
+        state: PartState::Loading,
+        wait: WAITS.0,
+    };
+    while !follower.of.out.is_closed() {
+        let done = match &follower.from {
+            None => follower.list::<T>().await,
+            Some(_) => follower.watch::<T>().await,
+        };
+        if let Err(fault) = done {
+            follower.rest(fault).await;
+        }
+    }
+}
+
+impl Follower {
+    fn path(&self, query: &str) -> String {
+        let of = &self.of;
+        let root = collection(of.kind, &of.version, of.namespace.as_deref());
+        let selector = of.selector.as_ref().map_or(String::new(), |it| {
+            let coded: String = form(it);
+            format!("&labelSelector={coded}")
+        });
+        format!("{root}?{query}{selector}")
+    }
+
+    /// All of it, page by page. What is not on any of them is gone.
+    async fn list<T: Watched>(&mut self) -> Result<(), Fault> {
+        let mut keys = HashSet::new();
+        let mut next = String::new();
+        loop {
+            let more = if next.is_empty() {
+                String::new()
+            } else {
+                format!("&continue={}", form(&next))
+            };
+            let path = self.path(&format!("limit={PAGE}{more}"));
+            let page: Page<T> = self.of.api.get(&path, None).await?;
+            self.heard = Utc::now();
+            let kind = self.of.kind;
+            keys.extend(page.items.iter().map(|it| it.meta().key()));
+            let batch = page.items.into_iter().map(|it| Change::Put(it.item(kind)));
+            self.tell(batch.collect()).await;
+            next = page.metadata.next;
+            if next.is_empty() {
+                self.from = Some(page.metadata.resource_version);
+                break;
+            }
+        }
+        let only = Change::Only(self.of.kind, self.of.namespace.clone(), keys);
+        self.tell(vec![only]).await;
+        self.stands(PartState::Followed).await;
+        self.wait = WAITS.0;
+        Ok(())
+    }
+
+    /// What happens, until the server ends it.
+    async fn watch<T: Watched>(&mut self) -> Result<(), Fault> {
+        let Some(from) = self.from.clone() else {
+            return Ok(());
+        };
+        let ends = ENDS_AFTER + fastrand::u32(0..60);
+        let query = format!(
+            "watch=1&allowWatchBookmarks=true&timeoutSeconds={ends}&resourceVersion={}",
+            form(&from)
+        );
+        let events = self.of.api.watch::<T>(&self.path(&query)).await?;
+        let began = tokio::time::Instant::now();
+        self.heard = Utc::now();
+        self.stands(PartState::Followed).await;
+        let mut events = std::pin::pin!(events.ready_chunks(256));
+        loop {
+            let chunk = match timeout(SILENT, events.next()).await {
+                Ok(Some(chunk)) => chunk,
+                Ok(None) => break,
+                Err(_) => {
+                    let s = SILENT.as_secs();
+                    return Err(Fault::Away(format!("its watch has said nothing for {s} s")));
+                }
+            };
+            self.heard = Utc::now();
+            self.wait = WAITS.0;
+            let mut batch = Vec::with_capacity(chunk.len());
+            let mut ended = None;
+            for event in chunk {
+                match event {
+                    Ok(event) => match self.take(event, &mut batch) {
+                        Ok(()) => {}
+                        Err(fault) => ended = Some(fault),
+                    },
+                    Err(fault) => ended = Some(fault),
+                }
+            }
+            self.tell(batch).await;
+            if let Some(fault) = ended {
+                return Err(fault);
+            }
+        }
+        if began.elapsed() < WAITS.0 {
+            // One that ends at once is not asked for in a tight loop.
+            tokio::time::sleep(WAITS.0).await;
+        }
+        Ok(())
+    }
+
+    fn take<T: Watched>(
+        &mut self,
+        event: WatchEvent<T>,
+        batch: &mut Vec<Change>,
+    ) -> Result<(), Fault> {
+        let kind = self.of.kind;
+        match event {
+            WatchEvent::Added(it) | WatchEvent::Modified(it) => {
+                self.from = Some(it.meta().resource_version.to_string());
+                batch.push(Change::Put(it.item(kind)));
+            }
+            WatchEvent::Deleted(it) => {
+                self.from = Some(it.meta().resource_version.to_string());
+                batch.push(Change::Gone(kind, it.meta().key()));
+            }
+            WatchEvent::Bookmark(it) => self.from = Some(it.metadata.resource_version),
+            WatchEvent::Error(status) => return Err(Fault::of(&status)),
+        }
+        Ok(())
+    }
+
+    /// Says what went wrong, and waits before it is tried again.
+    async fn rest(&mut self, fault: Fault) {
+        let wait = match &fault {
+            Fault::Old(_) => {
+                // What happened since is gone: all of it is listed anew.
+                self.from = None;
+                Duration::ZERO
+            }
+            Fault::Forbidden(why) => {
+                self.stands(PartState::Forbidden { why: why.clone() }).await;
+                LATE
+            }
+            Fault::Absent(_) => {
+                self.stands(PartState::Absent).await;
+                LATE
+            }
+            Fault::Garbled(why) => {
+                // What one object says is not understood: the others are read all the same, from a new list.
+                tracing::warn!("{}: {why}", self.of.kind.resource());
+                self.from = None;
+                self.stale(fault.to_string()).await;
+                LATE
+            }
+            Fault::Busy(after) => after.unwrap_or(self.wait).min(LATE),
+            other => {
+                if matches!(other, Fault::Stranger(_)) {
+                    self.of.api.renew().await;
+                }
+                self.stale(other.to_string()).await;
+                self.wait
+            }
+        };
+        if wait > Duration::ZERO {
+            let jitter = wait.mul_f64(0.75 + fastrand::f64() / 2.0);
+            tokio::select! {
+                () = tokio::time::sleep(jitter) => {}
+                () = self.of.out.closed() => {}
+            }
+            self.wait = (self.wait * 2).min(WAITS.1);
+        }
+    }
+
+    async fn stale(&mut self, why: String) {
+        let since = self.heard;
+        self.stands(PartState::Stale { since, why }).await;
+    }
+
+    async fn stands(&mut self, state: PartState) {
+        if self.state != state {
+            self.state = state.clone();
+            let change = Change::State(self.of.kind, self.of.namespace.clone(), state);
+            self.tell(vec![change]).await;
+        }
+    }
+
+    async fn tell(&self, batch: Vec<Change>) {
+        if !batch.is_empty() {
+            // Nobody listens any more: the end is near.
+            let _ = self.of.out.send(batch).await;
+        }
+    }
+}
+
+/// As part of a query.
+pub(super) fn form(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' => {
+                out.push(char::from(byte));
+            }
+            other => {
+                use std::fmt::Write as _;
+                let _ = write!(out, "%{other:02X}");
+            }
+        }
+    }
+    out
+}

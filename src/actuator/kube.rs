@@ -11,6 +11,7 @@ use std::sync::{Arc, OnceLock};
 
 use serde_json::Value;
 use tokio::sync::{mpsc, watch};
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use self::lease::Lease;
@@ -20,6 +21,9 @@ use crate::fleet::cluster::object::Object;
 use crate::fleet::cluster::plan::{Edit, Plan, Planned, Step, scale};
 use crate::fleet::{Fleet, Observation};
 
+/// What is said of an operation that this program left.
+const LEFT: &str = "left unfinished: any console shows it, takes it over (the same again) or rolls it back (undrain)";
+
 /// What operates one cluster.
 #[derive(Clone)]
 pub struct Hand {
@@ -28,18 +32,21 @@ pub struct Hand {
     /// The fleet as it is seen; set when its owner starts.
     fleet: Arc<OnceLock<watch::Receiver<Arc<Fleet>>>>,
     out: Arc<OnceLock<mpsc::Sender<Observation>>>,
+    /// The end of this program: what waits then is left as it is, for whoever takes over.
+    shutdown: CancellationToken,
     /// How much shorter waits are: for tests.
     pace: u32,
 }
 
 impl Hand {
     /// One for the cluster behind `api`.
-    pub fn new(api: Api, clock: Clock) -> Self {
+    pub fn new(api: Api, clock: Clock, shutdown: CancellationToken) -> Self {
         Self {
             api,
             clock,
             fleet: Arc::default(),
             out: Arc::default(),
+            shutdown,
             pace: 1,
         }
     }
@@ -111,7 +118,11 @@ impl Hand {
                     .await
                     .map_err(|fault| told(step, &fault))
             } else {
-                self.wait(plan, step).await
+                tokio::select! {
+                    // A step that waits has changed nothing: what stands is on the objects themselves.
+                    () = self.shutdown.cancelled() => return Err(LEFT.to_owned()),
+                    done = self.wait(plan, step) => done,
+                }
             };
             if let Err(why) = result {
                 if only_tells(step) {

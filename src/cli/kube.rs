@@ -266,14 +266,21 @@ impl Open {
         let http = web::client().map_err(anyhow::Error::msg)?;
         let hands = apis
             .iter()
-            .map(|(api, _)| Hand::new(api.clone(), clock))
+            .map(|(api, _)| Hand::new(api.clone(), clock, shutdown.clone()))
             .collect();
-        let actuator = Actuator::new(std::collections::HashMap::new(), http).on(hands);
+        let actuator = Actuator::new(std::collections::HashMap::new(), http.clone()).on(hands);
         let hub = hub::start(fleet, actuator, None, clock, shutdown.clone());
         let tasks = TaskTracker::new();
         for (api, settings) in apis {
             let out = hub.observations.clone();
-            tasks.spawn(watch_cluster(api, settings, out, clock, shutdown.clone()));
+            tasks.spawn(watch_cluster(
+                api,
+                settings,
+                http.clone(),
+                out,
+                clock,
+                shutdown.clone(),
+            ));
         }
         Ok(Self {
             hub,

@@ -442,6 +442,15 @@ fn step_placed(backend: &mut Backend, input: &Input, now: DateTime<Utc>) -> Outc
             let said = format!("over its budget of {} in {stage}", span(budget));
             Outcome::note("late", said, true)
         }
+        // ## draining: how often in a row nothing ran; an operation waits for it
+        (State::Draining(drain), Input::Load { idle }) if !drain.stopping => {
+            drain.idle_reads = if *idle {
+                drain.idle_reads.saturating_add(1)
+            } else {
+                0
+            };
+            Outcome::default()
+        }
         _ => Outcome::default(),
     }
 }

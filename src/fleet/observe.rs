@@ -341,5 +341,7 @@ fn read_engine(b: &mut Backend, sample: Arc<EngineSample>, at: DateTime<Utc>) ->
         pages.push_back((at, Arc::clone(&sample)));
     }
     b.sample = Some(sample);
-    load == 0.0 && b.live.in_flight == 0
+    // Whoever is not reached through a gateway of ours may have had something between two readings.
+    let still = b.place.is_none() || !moved;
+    load == 0.0 && b.live.in_flight == 0 && still
 }

@@ -35,6 +35,12 @@ fn field(name: &str) -> Option<Field> {
 
 /// Reads a page: the GPUs by machine and index; none where it is not dcgm-exporter's.
 pub fn read(page: &str) -> Vec<Gpu> {
+    read_held(page).into_iter().map(|(_, gpu)| gpu).collect()
+}
+
+/// The same, each with the pod that holds it, as namespace and name, where the page says so. A Prometheus that has the
+/// exporter's own pod in `pod` has the holder's in `exported_pod`.
+pub(super) fn read_held(page: &str) -> Vec<(Option<(String, String)>, Gpu)> {
     let mut found: Vec<Found> = Vec::new();
     exposition::scan(page, field, |field, line| {
         let Some(labels) = Labels::read(line.labels) else {
@@ -52,7 +58,10 @@ pub fn read(page: &str) -> Vec<Gpu> {
     found.sort_by(|a, b| {
         (&a.gpu.host, a.gpu.index, &a.slice).cmp(&(&b.gpu.host, b.gpu.index, &b.slice))
     });
-    found.into_iter().map(|it| it.gpu).collect()
+    found
+        .into_iter()
+        .map(|it| (Some(it.pod).filter(|(_, pod)| !pod.is_empty()), it.gpu))
+        .collect()
 }
 
 /// A GPU on the way through a page, with what tells it from the others.
@@ -60,6 +69,7 @@ struct Found {
     gpu: Gpu,
     uuid: String,
     slice: String,
+    pod: (String, String),
 }
 
 /// The labels that tell one GPU from another, and name it.
@@ -71,6 +81,9 @@ struct Labels<'a> {
     uuid: Cow<'a, str>,
     slice: Cow<'a, str>,
     profile: Cow<'a, str>,
+    namespace: Cow<'a, str>,
+    pod: Cow<'a, str>,
+    exported: (Cow<'a, str>, Cow<'a, str>),
 }
 
 impl<'a> Labels<'a> {
@@ -86,6 +99,10 @@ impl<'a> Labels<'a> {
                 "UUID" => labels.uuid = value,
                 "GPU_I_ID" => labels.slice = value,
                 "GPU_I_PROFILE" => labels.profile = value,
+                "namespace" | "pod_namespace" => labels.namespace = value,
+                "pod" | "pod_name" => labels.pod = value,
+                "exported_namespace" => labels.exported.0 = value,
+                "exported_pod" => labels.exported.1 = value,
                 _ => {}
             }
         }
@@ -113,6 +130,11 @@ impl<'a> Labels<'a> {
             },
             uuid: self.uuid.clone().into_owned(),
             slice: self.slice.clone().into_owned(),
+            pod: if self.exported.1.is_empty() {
+                (clean(&self.namespace), clean(&self.pod))
+            } else {
+                (clean(&self.exported.0), clean(&self.exported.1))
+            },
         }
     }
 }

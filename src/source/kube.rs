@@ -3,8 +3,12 @@
 //! Only GET: lists, watches, logs and pages through the API's own proxy. Nothing here wakes anything.
 
 mod build;
+mod feeds;
 mod find;
+mod log;
 mod object;
+mod permit;
+mod read;
 mod settings;
 mod stage;
 mod trouble;
@@ -21,6 +25,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::feeds::Feeds;
 use self::find::Findings;
 use self::object::{
     Address, AiBackend, Claim, Event, Hpa, InferenceService, InferenceSet, LlmService, Node, Pod,
@@ -47,10 +52,12 @@ const ASK_AGAIN: Duration = Duration::from_secs(5);
 pub async fn watch_cluster(
     api: Api,
     settings: Settings,
+    http: reqwest::Client,
     out: mpsc::Sender<Observation>,
     clock: Clock,
     shutdown: CancellationToken,
 ) {
+    let feeds = Feeds::new(&api, http, &settings, &out, clock);
     let reading = Reading {
         api,
         settings,
@@ -61,6 +68,7 @@ pub async fn watch_cluster(
         told: HashSet::new(),
         cluster: Cluster::default(),
         served: Served::default(),
+        feeds,
     };
     tokio::select! {
         () = shutdown.cancelled() => {}
@@ -79,6 +87,7 @@ struct Reading {
     told: HashSet<crate::fleet::BackendId>,
     cluster: Cluster,
     served: Served,
+    feeds: Feeds,
 }
 
 impl Reading {
@@ -93,6 +102,8 @@ impl Reading {
         // Dropped with this task: whoever follows sees that nobody listens any more.
         let tasks = TaskTracker::new();
         self.follow_all(&send, &tasks);
+        self.feeds.ask_permits(self.served.clone(), &send);
+        self.feeds.answer_to(&send);
         drop(send);
         self.tell_parts().await;
         let mut touched = Touched::default();
@@ -104,6 +115,11 @@ impl Reading {
                     for change in batch {
                         self.world.apply(change, &mut touched);
                     }
+                    due.get_or_insert_with(|| Instant::now() + GATHER);
+                }
+                () = self.feeds.changed() => {
+                    touched.parts = true;
+                    touched.structure = true;
                     due.get_or_insert_with(|| Instant::now() + GATHER);
                 }
                 () = sleep_until(due), if due.is_some() => {
@@ -256,13 +272,16 @@ impl Reading {
             let found = &self.findings.found[at];
             let model = self.findings.models.iter().find(|it| it.id == found.model);
             let rules = model.map_or(&[][..], |it| &it.routes);
-            let mut one = build::build(found, rules, &self.world, &self.settings, None, now);
+            let read_by = self.feeds.read_by();
+            let mut one = build::build(found, rules, &self.world, &self.settings, read_by, now);
+            self.feeds.take(found, &one, &self.world);
             if !pods_known {
                 // Whether it runs is not known before its pods are.
                 one.place = None;
             }
             seen.backends.push(one);
         }
+        self.feeds.tell(&self.findings, structure, &self.world);
         self.told = self.findings.found.iter().map(|it| it.id.clone()).collect();
         seen.whole = pods_known;
         self.send(seen).await;
@@ -296,7 +315,9 @@ impl Reading {
                 }),
             }
         }
+        parts.extend(self.feeds.part());
         self.cluster.parts = parts;
+        self.cluster.permits.clone_from(&self.world.permits);
     }
 
     async fn send(&self, mut seen: Seen) {

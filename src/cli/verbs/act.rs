@@ -216,6 +216,10 @@ pub(super) async fn order(
             ))?;
         }
     }
+    if fleet.is_on_clusters() {
+        // Its steps are made from here: who left now would leave it half done.
+        wait::until_operated(handle, &command, fleet.now, how.form.output == Output::Json).await?;
+    }
     match patience {
         Some(patience) => wait::until_done(handle, &command, patience).await,
         None => Ok(()),

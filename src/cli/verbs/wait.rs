@@ -4,15 +4,54 @@ use std::io::{self, IsTerminal as _, Write as _};
 use std::time::Duration;
 
 use anyhow::Result;
+use chrono::{DateTime, Utc};
 
 use super::super::exit::{Ended, Kind};
 use super::look::ago;
 use super::table;
-use crate::fleet::{Backend, Command, Fleet, State};
+use crate::fleet::{Actor, Backend, Command, Fleet, State};
 use crate::handle::FleetHandle;
 
 /// Columns of the bar.
 const BAR: usize = 24;
+
+/// Waits until an operation on a cluster has ended; says its steps meanwhile.
+///
+/// # Errors
+/// What did not work out.
+pub(super) async fn until_operated(
+    handle: &mut FleetHandle,
+    command: &Command,
+    since: DateTime<Utc>,
+    quiet: bool,
+) -> Result<()> {
+    let mut said = None;
+    loop {
+        let fleet = handle.snapshots.borrow_and_update().clone();
+        let ended = fleet.audit.iter().rev().find(|it| {
+            it.at >= since
+                && it.by == Actor::Policy("cluster".into())
+                && it.verb == command.inner().verb()
+        });
+        if let Some(entry) = ended {
+            if entry.bad {
+                let hint = "`fleetctl status` shows what stands now";
+                return Err(Ended::new(Kind::Failed, entry.result.clone(), hint).into());
+            }
+            return Ok(());
+        }
+        let doing = fleet.backends.iter().find_map(|b| b.doing.clone());
+        if doing.is_some() && doing != said && !quiet {
+            if let Some(step) = &doing {
+                writeln!(io::stderr(), "  {step}")?;
+            }
+            said = doing;
+        }
+        if handle.snapshots.changed().await.is_err() {
+            return Err(Ended::new(Kind::Failed, "the fleet is gone", "").into());
+        }
+    }
+}
 
 /// Where a command leads.
 enum End {

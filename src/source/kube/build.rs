@@ -6,9 +6,11 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::find::Found;
+use super::log::Source;
 use super::object::{Event, Key, Made, Meta, Pod, Workload};
+use super::read::{Engine, Paged};
 use super::settings::Settings;
-use super::stage::{needs_node, stages};
+use super::stage::{needs_node, serving_of, stages};
 use super::trouble::{self, Wrong};
 use super::world::World;
 use crate::fleet::backend::{Capacity, Kind as Sort, SelfHosted, SleepWay};
@@ -52,7 +54,11 @@ pub(super) fn build(
     let wrong = heads
         .iter()
         .filter(|it| !it.is_ready() && !it.is_leaving())
-        .filter_map(|it| trouble::of(it, events(it), serving, allows))
+        .filter_map(|it| {
+            let run = serving_of(it, serving).map_or(0, |it| it.restart_count);
+            let said = world.reasons.get(&it.key()).filter(|(of, _)| *of == run);
+            trouble::of(it, events(it), serving, allows, said.map(|(_, why)| &**why))
+        })
         .chain(claims(found, world).filter_map(trouble::of_claim))
         .max_by_key(|it| it.hopeless);
     let phase = phase(&heads, wanted, ready, wrong.as_ref(), serving, &events, now);
@@ -344,4 +350,47 @@ fn facts(
         expected: Vec::new(),
         ceiling: None,
     }
+}
+
+/// The pages of its engines; `None` where no pod is ready.
+pub(super) fn pages(found: &Found, world: &World, urgent: bool) -> Option<Engine> {
+    let workload = found.homes.iter().find_map(|it| world.workloads.get(it));
+    let usual = match found.owner {
+        Owner::Workspace(_) | Owner::InferenceSet(_) => 5000,
+        _ => 8000,
+    };
+    let heads = found.homes.iter().flat_map(|it| world.pods_of(it));
+    let pods: Vec<Paged> = heads
+        .filter(|it| is_head(it) && it.is_ready())
+        .map(|it| Paged {
+            namespace: it.meta.namespace.clone(),
+            name: it.meta.name.clone(),
+            ip: it.ip.clone(),
+        })
+        .collect();
+    (!pods.is_empty()).then(|| Engine {
+        id: found.id.clone(),
+        port: workload.and_then(|it| it.engine.port).unwrap_or(usual),
+        pods,
+        urgent,
+    })
+}
+
+/// The log of the pod that is furthest; `None` where none runs yet.
+pub(super) fn log(found: &Found, world: &World) -> Option<Source> {
+    let workload = found.homes.iter().find_map(|it| world.workloads.get(it));
+    let serving = workload.map_or("", |it| &*it.engine.container);
+    let heads = found.homes.iter().flat_map(|it| world.pods_of(it));
+    let (pod, container) = heads
+        .filter(|it| is_head(it) && !it.is_leaving())
+        .filter_map(|it| Some((it, serving_of(it, serving)?)))
+        .filter(|(_, it)| it.state.running.is_some() || it.restart_count > 0)
+        .min_by_key(|(it, _)| it.meta.creation_timestamp)?;
+    Some(Source {
+        backend: found.id.clone(),
+        namespace: pod.meta.namespace.clone(),
+        pod: pod.meta.name.clone(),
+        container: container.name.clone(),
+        run: container.restart_count,
+    })
 }

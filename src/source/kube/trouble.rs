@@ -7,6 +7,13 @@ use crate::source::engine_log::clean;
 
 /// Restarts of an engine that never was ready after which it does not get better by itself.
 const HOPELESS: u32 = 2;
+/// What engines say when the GPU's memory does not suffice.
+const MEMORY: [&str; 4] = [
+    "CUDA out of memory",
+    "No available memory for the cache",
+    "GPU memory",
+    "out of GPU memory",
+];
 /// Letters of what somebody else says that are passed on.
 const QUOTED: usize = 160;
 
@@ -22,6 +29,7 @@ pub(super) fn of(
     events: &[Event],
     serving: &str,
     probe_allows: Option<u32>,
+    said: Option<&str>,
 ) -> Option<Wrong> {
     if pod.is_over()
         && matches!(
@@ -40,19 +48,24 @@ pub(super) fn of(
         ));
     }
     for init in &pod.init {
-        if let Some(found) = of_container(init, events, None).or_else(|| ended(init)) {
+        if let Some(found) = of_container(init, events, None, None).or_else(|| ended(init)) {
             return Some(found);
         }
     }
     let container = serving_of(pod, serving);
-    if let Some(found) = container.and_then(|it| of_container(it, events, probe_allows)) {
+    if let Some(found) = container.and_then(|it| of_container(it, events, probe_allows, said)) {
         return Some(found);
     }
     unscheduled(pod, events)
 }
 
 /// A container that cannot start, or ended.
-fn of_container(it: &Container, events: &[Event], probe_allows: Option<u32>) -> Option<Wrong> {
+fn of_container(
+    it: &Container,
+    events: &[Event],
+    probe_allows: Option<u32>,
+    log: Option<&str>,
+) -> Option<Wrong> {
     let waiting = it.state.waiting.as_ref();
     let reason = waiting.map_or("", |it| &*it.reason);
     let said = waiting.map_or("", |it| &*it.message);
@@ -71,13 +84,20 @@ fn of_container(it: &Container, events: &[Event], probe_allows: Option<u32>) -> 
         )),
         _ => {
             let loops = reason == "CrashLoopBackOff" || it.restart_count >= 1;
-            loops.then(|| crashed(it, events, probe_allows)).flatten()
+            loops
+                .then(|| crashed(it, events, probe_allows, log))
+                .flatten()
         }
     }
 }
 
 /// An engine that ended and is started again.
-fn crashed(it: &Container, events: &[Event], probe_allows: Option<u32>) -> Option<Wrong> {
+fn crashed(
+    it: &Container,
+    events: &[Event],
+    probe_allows: Option<u32>,
+    log: Option<&str>,
+) -> Option<Wrong> {
     let last = it
         .last_state
         .terminated
@@ -111,7 +131,14 @@ fn crashed(it: &Container, events: &[Event], probe_allows: Option<u32>) -> Optio
             hopeless,
         ));
     }
-    let why = said_of_memory(&last.message);
+    let why = said_of_memory(&last.message).or_else(|| log.and_then(said_of_memory));
+    if let (None, Some(log)) = (&why, log) {
+        return Some(wrong(
+            format!("its engine ended, {times}: {}", quote(log)),
+            "its log has the rest (l)",
+            hopeless,
+        ));
+    }
     Some(match why {
         Some(line) => wrong(
             format!("the GPU's memory does not suffice, {times}: {line}"),
@@ -159,9 +186,7 @@ fn ended(it: &Container) -> Option<Wrong> {
 
 fn said_of_memory(text: &str) -> Option<String> {
     let mut lines = text.lines();
-    let line = lines.find(|it| {
-        it.contains("CUDA out of memory") || it.contains("No available memory for the cache")
-    })?;
+    let line = lines.find(|it| MEMORY.iter().any(|words| it.contains(words)))?;
     Some(quote(line))
 }
 

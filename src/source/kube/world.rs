@@ -7,8 +7,8 @@ use super::object::{
     Node, Pod, Pool, Revision, Route, Scaled, Service, Workload, Workspace,
 };
 use super::watch::Watched;
-use crate::fleet::cluster::PartState;
 use crate::fleet::cluster::object::Kind;
+use crate::fleet::cluster::{PartState, Permit};
 
 /// Events of one pod that are kept.
 const EVENTS: usize = 24;
@@ -27,6 +27,10 @@ pub(super) enum Change {
     Only(Kind, Option<String>, HashSet<Key>),
     /// How a kind stands.
     State(Kind, Option<String>, PartState),
+    /// What this user may do.
+    Permits(Vec<Permit>),
+    /// Why a run of a pod's engine ended, as its log has it.
+    Reason(Key, u32, String),
 }
 
 macro_rules! items {
@@ -53,6 +57,8 @@ macro_rules! items {
             pub pods_on: HashMap<Box<str>, BTreeSet<Key>>,
             pub events: HashMap<Key, Vec<Event>>,
             pub parts: BTreeMap<(Kind, Option<String>), PartState>,
+            pub permits: Vec<Permit>,
+            pub reasons: HashMap<Key, (u32, String)>,
             $(pub $field: BTreeMap<Key, $type>),+
         }
 
@@ -145,6 +151,16 @@ impl World {
                 self.routes.insert((kind, it.meta.key()), *it);
             }
             Change::Put(item) => touched.structure |= self.put_rest(item),
+            Change::Permits(permits) => {
+                touched.parts = true;
+                self.permits = permits;
+            }
+            Change::Reason(key, run, why) => {
+                if let Some(home) = self.pods.get(&key).and_then(home) {
+                    touched.homes.insert(home);
+                }
+                self.reasons.insert(key, (run, why));
+            }
             Change::Gone(kind, key) => self.gone(kind, &key, touched),
             Change::Only(kind, namespace, keys) => {
                 let stale = self.keys(kind).into_iter().filter(|key| {
@@ -233,6 +249,7 @@ impl World {
                 self.unplace(key, touched);
                 self.pods.remove(key);
                 self.events.remove(key);
+                self.reasons.remove(key);
             }
             // An event that expires did happen.
             Kind::Event => {}

@@ -1,0 +1,214 @@
+//! What is read besides the watches: pages, logs, and what this user may do; each told what is wanted of it.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
+
+use tokio::sync::{mpsc, watch};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::build;
+use super::find::{Findings, Found};
+use super::log::{Logs, Source, why_it_ended};
+use super::object::Key;
+use super::permit;
+use super::read::{Engine, Paged, Reader, Wanted, Way, read};
+use super::settings::Settings;
+use super::world::{Change, World};
+use crate::clock::Clock;
+use crate::cluster::{Api, Served};
+use crate::fleet::cluster::place::Phase;
+use crate::fleet::cluster::{Part, PartState, SeenBackend};
+use crate::fleet::{BackendId, Observation};
+
+/// Backends whose logs are followed for good; in a larger fleet only those of a start are.
+const SMALL: usize = 16;
+
+/// The feeds of one cluster.
+#[derive(Debug)]
+pub(super) struct Feeds {
+    api: Api,
+    engines: BTreeMap<BackendId, Arc<Engine>>,
+    wanted: watch::Sender<Arc<Wanted>>,
+    way: watch::Receiver<Way>,
+    logs: Logs,
+    sources: BTreeMap<BackendId, (Source, bool)>,
+    /// Runs whose end was asked for.
+    asked: HashMap<Key, u32>,
+    answers: Option<mpsc::WeakSender<Vec<Change>>>,
+    namespaces: watch::Sender<BTreeSet<Box<str>>>,
+    exporters: Vec<Paged>,
+    tasks: Vec<AbortOnDropHandle<()>>,
+}
+
+impl Feeds {
+    pub(super) fn new(
+        api: &Api,
+        http: reqwest::Client,
+        settings: &Settings,
+        out: &mpsc::Sender<Observation>,
+        clock: Clock,
+    ) -> Self {
+        let (wanted, wants) = watch::channel(Arc::default());
+        let (tell, way) = watch::channel(Way::default());
+        let reader = Reader {
+            api: api.clone(),
+            http,
+            prometheus: settings.prometheus.clone(),
+            out: out.clone(),
+            clock,
+        };
+        let reading = AbortOnDropHandle::new(tokio::spawn(read(reader, wants, tell)));
+        Self {
+            api: api.clone(),
+            engines: BTreeMap::new(),
+            wanted,
+            way,
+            logs: Logs::new(api.clone(), out.clone(), clock),
+            sources: BTreeMap::new(),
+            asked: HashMap::new(),
+            answers: None,
+            namespaces: watch::channel(BTreeSet::new()).0,
+            exporters: Vec::new(),
+            tasks: vec![reading],
+        }
+    }
+
+    /// Has what this user may do asked for.
+    pub(super) fn ask_permits(&mut self, served: Served, out: &mpsc::Sender<Vec<Change>>) {
+        let asking = permit::ask(
+            self.api.clone(),
+            served,
+            self.namespaces.subscribe(),
+            out.clone(),
+        );
+        self.tasks
+            .push(AbortOnDropHandle::new(tokio::spawn(asking)));
+    }
+
+    /// Where answers go that come late.
+    pub(super) fn answer_to(&mut self, out: &mpsc::Sender<Vec<Change>>) {
+        self.answers = Some(out.downgrade());
+    }
+
+    /// Until the way in which pages are read has changed.
+    pub(super) async fn changed(&mut self) {
+        if self.way.changed().await.is_err() {
+            // It never will again.
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// How pages are read.
+    pub(super) fn read_by(&self) -> Option<Box<str>> {
+        self.way.borrow().words().map(Into::into)
+    }
+
+    /// How pages stand, beside what is watched.
+    pub(super) fn part(&self) -> Option<Part> {
+        let state = match &*self.way.borrow() {
+            Way::Unknown => return None,
+            Way::Direct | Way::Proxy | Way::Prometheus => PartState::Followed,
+            Way::None(why) => PartState::Forbidden { why: why.clone() },
+        };
+        Some(Part {
+            resource: "engine pages".into(),
+            state,
+        })
+    }
+
+    /// Takes in what one backend has to be read.
+    pub(super) fn take(&mut self, found: &Found, seen: &SeenBackend, world: &World) {
+        let Some(place) = &seen.place else { return };
+        let drains = place.mark.as_ref().is_some_and(|it| !it.done);
+        match build::pages(found, world, drains) {
+            Some(engine) => {
+                let same = self.engines.get(&found.id).is_some_and(|it| **it == engine);
+                if !same {
+                    self.engines.insert(found.id.clone(), Arc::new(engine));
+                }
+            }
+            None => {
+                self.engines.remove(&found.id);
+            }
+        }
+        let starts = matches!(place.phase, Phase::Coming { .. } | Phase::Broken { .. });
+        match build::log(found, world) {
+            Some(source) => {
+                if starts && source.run > 0 {
+                    self.ask_why(&source);
+                }
+                self.sources.insert(found.id.clone(), (source, starts));
+            }
+            None => {
+                self.sources.remove(&found.id);
+            }
+        }
+    }
+
+    /// Has the log of a run that ended searched for the reason, once.
+    fn ask_why(&mut self, source: &Source) {
+        let key = Key::new(&source.namespace, &source.pod);
+        if self.asked.insert(key.clone(), source.run) == Some(source.run) {
+            return;
+        }
+        let (api, source, answers) = (self.api.clone(), source.clone(), self.answers.clone());
+        tokio::spawn(async move {
+            let why = why_it_ended(&api, &source).await;
+            if let (Some(why), Some(answers)) = (why, answers.and_then(|it| it.upgrade())) {
+                // Nobody listens any more: the end is near.
+                let _ = answers
+                    .send(vec![Change::Reason(key, source.run, why)])
+                    .await;
+            }
+        });
+    }
+
+    /// Says what is wanted now.
+    pub(super) fn tell(&mut self, findings: &Findings, structure: bool, world: &World) {
+        if structure {
+            let ids: BTreeSet<&BackendId> = findings.found.iter().map(|it| &it.id).collect();
+            self.engines.retain(|id, _| ids.contains(id));
+            self.sources.retain(|id, _| ids.contains(id));
+            let of: BTreeSet<Box<str>> = findings
+                .found
+                .iter()
+                .map(|it| it.namespace.clone())
+                .collect();
+            self.namespaces.send_if_modified(|now| {
+                let changed = *now != of;
+                *now = of;
+                changed
+            });
+            self.exporters = exporters(world);
+        }
+        let wanted = Wanted {
+            engines: self.engines.values().cloned().collect(),
+            exporters: self.exporters.clone(),
+        };
+        self.wanted.send_if_modified(|now| {
+            let changed = **now != wanted;
+            if changed {
+                *now = Arc::new(wanted);
+            }
+            changed
+        });
+        let small = self.sources.len() <= SMALL;
+        let followed = self.sources.values().filter(|(_, starts)| small || *starts);
+        self.logs
+            .follow(followed.map(|(source, _)| source.clone()).collect());
+    }
+}
+
+/// dcgm-exporter's pods.
+fn exporters(world: &World) -> Vec<Paged> {
+    let all = world
+        .pods
+        .values()
+        .filter(|it| it.meta.name.contains("dcgm-exporter") && it.is_ready());
+    all.map(|it| Paged {
+        namespace: it.meta.namespace.clone(),
+        name: it.meta.name.clone(),
+        ip: it.ip.clone(),
+    })
+    .collect()
+}

@@ -1,0 +1,139 @@
+//! Engines' logs, followed through the API while they start, and in a small fleet for good.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use futures_util::StreamExt as _;
+use tokio::sync::mpsc;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::clock::Clock;
+use crate::cluster::{Api, Fault};
+use crate::fleet::backend::LogLine;
+use crate::fleet::{BackendId, Observation};
+use crate::source::engine_log::{clean, failure_reason, stage};
+
+/// Logs that are followed at once.
+const MOST: usize = 32;
+/// Lines that are fetched of what was said before.
+const BEFORE: u32 = 300;
+/// Between two tries.
+const AGAIN: Duration = Duration::from_secs(2);
+
+/// A container whose log is wanted.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Source {
+    pub backend: BackendId,
+    pub namespace: Box<str>,
+    pub pod: Box<str>,
+    pub container: Box<str>,
+    /// Which run of it: a restarted one has a log of its own.
+    pub run: u32,
+}
+
+impl Source {
+    fn path(&self, query: &str) -> String {
+        format!(
+            "/api/v1/namespaces/{}/pods/{}/log?container={}&{query}",
+            self.namespace, self.pod, self.container
+        )
+    }
+}
+
+/// Those that are followed now.
+#[derive(Debug)]
+pub(super) struct Logs {
+    api: Api,
+    out: mpsc::Sender<Observation>,
+    clock: Clock,
+    followed: HashMap<Source, AbortOnDropHandle<()>>,
+}
+
+impl Logs {
+    pub(super) fn new(api: Api, out: mpsc::Sender<Observation>, clock: Clock) -> Self {
+        Self {
+            api,
+            out,
+            clock,
+            followed: HashMap::new(),
+        }
+    }
+
+    /// Follows these and no others.
+    pub(super) fn follow(&mut self, wanted: Vec<Source>) {
+        self.followed.retain(|source, _| wanted.contains(source));
+        for source in wanted.into_iter().take(MOST) {
+            if !self.followed.contains_key(&source) {
+                let task = follow(
+                    self.api.clone(),
+                    source.clone(),
+                    self.out.clone(),
+                    self.clock,
+                );
+                let task = AbortOnDropHandle::new(tokio::spawn(task));
+                self.followed.insert(source, task);
+            }
+        }
+    }
+}
+
+/// Follows one log until nobody wants it.
+async fn follow(api: Api, source: Source, out: mpsc::Sender<Observation>, clock: Clock) {
+    let mut seen: Option<String> = None;
+    loop {
+        let query = format!("follow=true&timestamps=true&tailLines={BEFORE}");
+        match api.lines(&source.path(&query)).await {
+            Ok(mut lines) => {
+                // What comes again after a break was said before.
+                let mut news = seen.is_none();
+                while let Some(Ok(line)) = lines.next().await {
+                    let (at, text) = line.split_once(' ').unwrap_or(("", &line));
+                    news = news || seen.as_deref().is_some_and(|before| at > before);
+                    if !news {
+                        continue;
+                    }
+                    seen = Some(at.to_owned());
+                    if tell(&source, text, &out, clock).await.is_err() {
+                        return;
+                    }
+                }
+            }
+            // Its container is not there yet, or its pod is gone: whoever wants it knows.
+            Err(Fault::Forbidden(why)) => {
+                tracing::warn!("no logs of {}: {why}", source.pod);
+                return;
+            }
+            Err(_) => {}
+        }
+        tokio::time::sleep(AGAIN).await;
+    }
+}
+
+async fn tell(
+    source: &Source,
+    line: &str,
+    out: &mpsc::Sender<Observation>,
+    clock: Clock,
+) -> Result<(), ()> {
+    let text = clean(line);
+    if text.trim().is_empty() {
+        return Ok(());
+    }
+    let observation = Observation::Log {
+        backend: source.backend.clone(),
+        stage: stage(line),
+        line: LogLine {
+            at: clock.now(),
+            text,
+        },
+    };
+    out.send(observation).await.map_err(drop)
+}
+
+/// Why the run before the present one ended, as its own log has it.
+pub(super) async fn why_it_ended(api: &Api, source: &Source) -> Option<String> {
+    let path = source.path(&format!("previous=true&tailLines={BEFORE}"));
+    let text = api.text(&path, Duration::from_secs(5)).await.ok()?;
+    let lines: Vec<&str> = text.lines().collect();
+    failure_reason(&lines)
+}

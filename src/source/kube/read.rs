@@ -1,0 +1,315 @@
+//! Engines' and GPUs' pages: directly, through the API's own proxy to pods, or from Prometheus; whichever works.
+//!
+//! Only pods that are ready are read, and only their `/metrics`: no path here can wake anything. Rounds are spread out, so
+//! that a large cluster's API server is asked for a bounded number of pages a second.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior};
+
+use super::watch::form;
+use crate::clock::Clock;
+use crate::cluster::{Api, Fault};
+use crate::fleet::{BackendId, Observation};
+use crate::source::{dcgm, vllm};
+use crate::web;
+
+/// Pages a second, at most, all backends together.
+const RATE: u32 = 20;
+/// Between two rounds of one backend, at least.
+const EVERY: Duration = Duration::from_secs(2);
+/// Pages under way at once.
+const AT_ONCE: usize = 16;
+/// How long a page may take.
+const LIMIT: Duration = Duration::from_secs(3);
+/// How long it may take to find out whether pods are reached directly.
+const NEAR: Duration = Duration::from_millis(800);
+/// Where nothing works it is tried again this late.
+const AGAIN: Duration = Duration::from_secs(60);
+/// Where dcgm-exporter has its page.
+const DCGM_PORT: u16 = 9400;
+/// Between two rounds of the GPUs.
+const GPUS_EVERY: Duration = Duration::from_secs(10);
+
+/// A pod that has a page.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Paged {
+    pub namespace: Box<str>,
+    pub name: Box<str>,
+    pub ip: Box<str>,
+}
+
+/// The pages of one backend.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Engine {
+    pub id: BackendId,
+    pub port: u16,
+    pub pods: Vec<Paged>,
+    /// Somebody waits for what it says.
+    pub urgent: bool,
+}
+
+/// Everything that is to be read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Wanted {
+    pub engines: Vec<Arc<Engine>>,
+    /// dcgm-exporter's pods on the machines of these engines.
+    pub exporters: Vec<Paged>,
+}
+
+/// How pages are read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) enum Way {
+    /// Not found out yet, or nothing to read.
+    #[default]
+    Unknown,
+    /// At the pods' own addresses.
+    Direct,
+    /// Through the API's proxy.
+    Proxy,
+    /// From Prometheus (`/federate`).
+    Prometheus,
+    /// Not at all, and why.
+    None(String),
+}
+
+impl Way {
+    /// In words; `None` where pages are not read.
+    pub(super) fn words(&self) -> Option<&'static str> {
+        match self {
+            Self::Unknown | Self::None(_) => None,
+            Self::Direct => Some("directly"),
+            Self::Proxy => Some("through the API's pod proxy"),
+            Self::Prometheus => Some("from Prometheus"),
+        }
+    }
+}
+
+/// What pages are read with.
+#[derive(Clone, Debug)]
+pub(super) struct Reader {
+    pub api: Api,
+    pub http: reqwest::Client,
+    pub prometheus: Option<String>,
+    pub out: mpsc::Sender<Observation>,
+    pub clock: Clock,
+}
+
+/// Reads what is wanted for as long as somebody wants anything.
+pub(super) async fn read(
+    reader: Reader,
+    mut wanted: watch::Receiver<Arc<Wanted>>,
+    way: watch::Sender<Way>,
+) {
+    let reader = Arc::new(reader);
+    let mut next: HashMap<BackendId, Instant> = HashMap::new();
+    let mut under_way: JoinSet<()> = JoinSet::new();
+    let mut ticks = tokio::time::interval(Duration::from_millis(500));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    let mut gpus_at = Instant::now();
+    let mut found_at: Option<Instant> = None;
+    loop {
+        // Nothing to read: nothing to do until there is.
+        if wanted.borrow_and_update().engines.is_empty() && wanted.changed().await.is_err() {
+            return;
+        }
+        ticks.tick().await;
+        let now = Instant::now();
+        let all = Arc::clone(&wanted.borrow_and_update());
+        if found_at.is_none_or(|at| now.duration_since(at) >= AGAIN && is_none(&way.borrow())) {
+            found_at = Some(now);
+            let found = reader.find_way(&all).await;
+            way.send_replace(found);
+        }
+        let by = way.borrow().clone();
+        if by.words().is_none() {
+            continue;
+        }
+        let pods: u32 = all.engines.iter().map(|it| it.pods.len() as u32).sum();
+        let calm = EVERY.max(Duration::from_secs(1) * pods / RATE);
+        while under_way.try_join_next().is_some() {}
+        for engine in &all.engines {
+            let due = *next.entry(engine.id.clone()).or_insert(now);
+            if due > now || under_way.len() >= AT_ONCE {
+                continue;
+            }
+            next.insert(
+                engine.id.clone(),
+                now + if engine.urgent { EVERY } else { calm },
+            );
+            let (reader, engine, by) = (Arc::clone(&reader), Arc::clone(engine), by.clone());
+            under_way.spawn(async move { reader.engine(&engine, &by).await });
+        }
+        if now >= gpus_at && !all.exporters.is_empty() {
+            gpus_at = now + GPUS_EVERY;
+            let (reader, all, by) = (Arc::clone(&reader), Arc::clone(&all), by.clone());
+            under_way.spawn(async move { reader.gpus(&all, &by).await });
+        }
+        if next.len() > all.engines.len() * 2 + 16 {
+            next.retain(|id, _| all.engines.iter().any(|it| it.id == *id));
+        }
+    }
+}
+
+fn is_none(way: &Way) -> bool {
+    matches!(way, Way::None(_) | Way::Unknown)
+}
+
+impl Reader {
+    /// Tries a few pods: one may be down for reasons of its own.
+    async fn find_way(&self, all: &Wanted) -> Way {
+        let mut why = "no pod is ready".to_owned();
+        for engine in all.engines.iter().take(3) {
+            let Some(pod) = engine.pods.first() else {
+                continue;
+            };
+            if self.direct(pod, engine.port, NEAR).await.is_ok() {
+                return Way::Direct;
+            }
+            match self.proxied(pod, engine.port).await {
+                Ok(_) => return Way::Proxy,
+                Err(fault) => why = fault.to_string(),
+            }
+            if self
+                .federated(engine)
+                .await
+                .is_ok_and(|page| !page.is_empty())
+            {
+                return Way::Prometheus;
+            }
+        }
+        Way::None(why)
+    }
+
+    async fn engine(&self, engine: &Engine, by: &Way) {
+        let at = self.clock.now();
+        let mut whole = String::new();
+        let mut failed = None;
+        if *by == Way::Prometheus {
+            match self.federated(engine).await {
+                Ok(page) => whole = page,
+                Err(why) => failed = Some(why),
+            }
+        } else {
+            for pod in &engine.pods {
+                match self.page(pod, engine.port, by).await {
+                    Ok(page) => {
+                        whole.push_str(&page);
+                        whole.push('\n');
+                    }
+                    Err(why) => failed = Some(why),
+                }
+            }
+        }
+        let backend = engine.id.clone();
+        let observation = match (failed, vllm::read(&whole)) {
+            (Some(reason), _) => Observation::Unreachable {
+                backend,
+                reason: format!("its pods' pages cannot be read: {reason}"),
+                at,
+            },
+            (None, Some(sample)) => Observation::Engine {
+                backend,
+                sample: Box::new(sample),
+                at,
+            },
+            // It writes a page of another kind: nothing is known of it, which is no fault.
+            (None, None) => return,
+        };
+        // The hub may have stopped meanwhile; then nobody is left to tell.
+        let _ = self.out.send(observation).await;
+    }
+
+    /// GPUs by the pods that hold them.
+    async fn gpus(&self, all: &Wanted, by: &Way) {
+        let mut held: HashMap<BackendId, Vec<crate::fleet::gpu::Gpu>> = HashMap::new();
+        let mut owner: HashMap<(&str, &str), &BackendId> = HashMap::new();
+        for engine in &all.engines {
+            for pod in &engine.pods {
+                owner.insert((&pod.namespace, &pod.name), &engine.id);
+            }
+        }
+        for exporter in &all.exporters {
+            let Ok(page) = self.page(exporter, DCGM_PORT, by).await else {
+                continue;
+            };
+            for (pod, gpu) in dcgm::read_held(&page) {
+                let id = pod
+                    .as_ref()
+                    .and_then(|(namespace, name)| owner.get(&(namespace.as_str(), name.as_str())));
+                if let Some(id) = id {
+                    held.entry((*id).clone()).or_default().push(gpu);
+                }
+            }
+        }
+        for (backend, gpus) in held {
+            let at = self.clock.now();
+            // The hub may have stopped meanwhile; then nobody is left to tell.
+            let _ = self.out.send(Observation::Gpus { backend, gpus, at }).await;
+        }
+    }
+
+    async fn page(&self, pod: &Paged, port: u16, by: &Way) -> Result<String, String> {
+        match by {
+            Way::Direct => self.direct(pod, port, LIMIT).await,
+            _ => self
+                .proxied(pod, port)
+                .await
+                .map_err(|fault| fault.to_string()),
+        }
+    }
+
+    async fn direct(&self, pod: &Paged, port: u16, limit: Duration) -> Result<String, String> {
+        if pod.ip.is_empty() {
+            return Err("it has no address".into());
+        }
+        let host = if pod.ip.contains(':') {
+            format!("[{}]", pod.ip)
+        } else {
+            pod.ip.to_string()
+        };
+        let url = format!("http://{host}:{port}/metrics");
+        let reply = web::get(&self.http, &url, None, limit).await;
+        let reply = reply.map_err(|fault| fault.to_string())?;
+        if !reply.ok() {
+            return Err(reply.words());
+        }
+        Ok(String::from_utf8_lossy(&reply.body).into_owned())
+    }
+
+    async fn proxied(&self, pod: &Paged, port: u16) -> Result<String, Fault> {
+        let path = format!(
+            "/api/v1/namespaces/{}/pods/{}:{port}/proxy/metrics",
+            pod.namespace, pod.name
+        );
+        self.api.text(&path, LIMIT).await
+    }
+
+    /// What Prometheus has of a backend's pods, in the form that they write themselves.
+    async fn federated(&self, engine: &Engine) -> Result<String, String> {
+        let Some(base) = &self.prometheus else {
+            return Err("no Prometheus is configured".into());
+        };
+        let namespace = engine.pods.first().map_or("", |it| &*it.namespace);
+        let names: Vec<&str> = engine.pods.iter().map(|it| &*it.name).collect();
+        let series = format!(
+            "{{__name__=~\"vllm:.*\",namespace=\"{namespace}\",pod=~\"{}\"}}",
+            names.join("|")
+        );
+        let url = format!(
+            "{}/federate?match[]={}",
+            base.trim_end_matches('/'),
+            form(&series)
+        );
+        let reply = web::get(&self.http, &url, None, LIMIT).await;
+        let reply = reply.map_err(|fault| fault.to_string())?;
+        if !reply.ok() {
+            return Err(reply.words());
+        }
+        Ok(String::from_utf8_lossy(&reply.body).into_owned())
+    }
+}

@@ -168,8 +168,11 @@ fn freeze(plan: &mut Plan, place: &Place) {
     }
 }
 
-/// The autoscaler as it was; KEDA's hold at 0 stays.
+/// The autoscaler as it was; KEDA's hold at 0 stays, and what KServe made goes with its stop switch.
 fn unfreeze(plan: &mut Plan, place: &Place) {
+    if let Owner::InferenceService { .. } = place.owner {
+        return;
+    }
     if let Autoscaler::Hpa { object, down, .. } = &place.autoscaler {
         let done = Mark {
             done: true,

@@ -42,6 +42,7 @@ fn every_bad_config_is_refused_with_its_own_message() {
 #[test]
 fn the_example_is_good() {
     fleetctl::config::load(Path::new("examples/fleet.toml")).unwrap();
+    fleetctl::config::load(Path::new("examples/kubernetes/fleet.toml")).unwrap();
 }
 
 /// What is wrong is said before the terminal is touched; without `serve`, nobody runs a command.

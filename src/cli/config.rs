@@ -58,6 +58,10 @@ pub(super) fn run(verb: &Verb, shared: &Shared) -> Result<()> {
             let backends: usize = config.models.iter().map(|model| model.backends.len()).sum();
             let counted =
                 |n: usize, one: &str| format!("{n} {one}{}", if n == 1 { "" } else { "s" });
+            if !config.clusters.is_empty() {
+                let clusters = counted(config.clusters.len(), "cluster");
+                return say(&format!("{} is good: {clusters}", path.display()));
+            }
             say(&format!(
                 "{} is good: {}, {}",
                 path.display(),

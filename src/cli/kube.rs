@@ -10,6 +10,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::assemble::money;
+use super::exit::{Ended, Kind};
 use crate::actuator::Actuator;
 use crate::actuator::kube::Hand;
 use crate::clock::Clock;
@@ -165,6 +166,10 @@ fn token_price(it: &config::Price) -> Result<Price> {
 
 /// The table of machines.
 pub(super) fn prices(config: &Config) -> Result<Prices> {
+    ensure!(
+        config.node_prices.date.is_some() || config.node_prices.machines.is_empty(),
+        "[node_prices] has no date; prices change, so say of when they are: date = \"2026-11-09\""
+    );
     let mut prices = Prices {
         date: config.node_prices.date,
         lines: Vec::new(),
@@ -320,7 +325,7 @@ impl Open {
                         )
                 });
                 if all && (known || blind) {
-                    return Ok(());
+                    return sees_something(&fleet);
                 }
                 if snapshots.changed().await.is_err() {
                     bail!("the fleet is ending");
@@ -351,6 +356,26 @@ impl Open {
         let _ = tokio::time::timeout(FAREWELL, self.tasks.wait()).await;
         let _ = tokio::time::timeout(FAREWELL, self.hub.task).await;
     }
+}
+
+/// That nothing may be seen is no empty fleet.
+fn sees_something(fleet: &Fleet) -> Result<()> {
+    use crate::fleet::cluster::PartState;
+    if !fleet.backends.is_empty() {
+        return Ok(());
+    }
+    for cluster in &fleet.clusters {
+        for part in &cluster.parts {
+            if let PartState::Forbidden { why } = &part.state
+                && matches!(&*part.resource, "deployments.apps" | "pods")
+            {
+                let what = format!("{}: {why}", cluster.name);
+                let hint = "name the namespaces that you may see with --namespace, or ask for a role like examples/kubernetes/read-only.yaml";
+                return Err(Ended::new(Kind::Refused, what, hint).into());
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Runs the console until the operator leaves.

@@ -80,6 +80,12 @@ pub(super) fn checked(config: &Config) -> Result<()> {
 }
 
 async fn live(serve: &Serve, path: &Path, config: Config, text: String) -> Result<()> {
+    anyhow::ensure!(
+        config.clusters.is_empty(),
+        "{}: it has [[cluster]]; clusters are looked at by the console itself: fleetctl --config {}",
+        path.display(),
+        path.display()
+    );
     let state = match &serve.state {
         Some(folder) => folder.clone(),
         None => usual_state(&config.name)?,

@@ -11,7 +11,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Shared;
 use super::attach::Connect;
-use super::exit::Ended;
+use super::exit::{Ended, Kind};
 use super::kube::{Kube, Open};
 use crate::config::Config;
 use crate::handle::FleetHandle;
@@ -152,13 +152,34 @@ fn on_clusters(verb: &Verb, shared: &Shared, kube: &Kube, config: Option<&Config
     runtime.block_on(async {
         let shutdown = CancellationToken::new();
         let open = Open::start(wanted, name, shutdown).await?;
-        let done = match open.until_seen(SEEN).await {
-            Ok(()) => carry_out(verb, open.handle(), shared.operator()).await,
-            Err(error) => Err(error),
+        let work = async {
+            open.until_seen(SEEN).await?;
+            carry_out(verb, open.handle(), shared.operator()).await
+        };
+        let done = tokio::select! {
+            done = work => done,
+            () = interrupted() => Err(Ended::new(
+                Kind::Failed,
+                "interrupted: an operation under way is left unfinished where it is",
+                "the same again takes it over, `undrain` rolls it back; `fleetctl status` shows what stands",
+            )
+            .into()),
         };
         open.end().await;
         done
     })
+}
+
+/// Until somebody wants this program to end.
+async fn interrupted() {
+    use tokio::signal::unix::{SignalKind, signal};
+    let Ok(mut term) = signal(SignalKind::terminate()) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        _ = term.recv() => {}
+    }
 }
 
 async fn carry_out(verb: &Verb, mut handle: FleetHandle, operator: String) -> Result<()> {

@@ -1,5 +1,6 @@
 //! Accrual: money runs while capacity is allocated, cut at minute borders.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
@@ -10,6 +11,8 @@ use super::money::{Meter, Usd};
 use super::request::{RequestRecord, Route};
 
 const MINUTE: TimeDelta = TimeDelta::minutes(1);
+/// Rows of a cluster's backend that stay minutes.
+const SINGLE: usize = 120;
 
 impl Backend {
     /// Accrues up to `now` in the state that it has been in since the last accrual. Call it before every change of state.
@@ -18,6 +21,10 @@ impl Backend {
     pub(super) fn accrue(&mut self, now: DateTime<Utc>, gap: TimeDelta) {
         let from = self.ledger.until.replace(now).unwrap_or(now).min(now);
         let unobserved = now - from > gap;
+        if self.place.is_some() && self.rate_now() == Some(Usd::ZERO) && !unobserved {
+            // Of what costs nothing there may be thousands: it has no rows.
+            return;
+        }
         let placed = self.place.is_some();
         // Machines of a cluster come and go one by one: what they cost together is one thing that is paid for.
         let (rate, replicas) = if placed {
@@ -107,8 +114,12 @@ impl Backend {
     /// The row of the minute that `at` is in; a new one where none is open. Rows never go back in time.
     fn minute(&mut self, at: DateTime<Utc>, rate: Option<Usd>) -> &mut Minute {
         let start = floor(at);
+        let placed = self.place.is_some();
         let rows = Arc::make_mut(&mut self.ledger.minutes);
         if rows.back().is_none_or(|row| row.start < start) {
+            if placed {
+                fold(rows);
+            }
             if rows.len() == MINUTES_KEPT {
                 rows.pop_front();
             }
@@ -120,6 +131,33 @@ impl Backend {
         }
         let last = rows.len() - 1;
         &mut rows[last]
+    }
+}
+
+/// Rows of a cluster's backend that are older than the newest two hours are folded into one an hour: there may be thousands
+/// of backends.
+fn fold(rows: &mut VecDeque<Minute>) {
+    let Some(at) = rows.len().checked_sub(SINGLE) else {
+        return;
+    };
+    let (Some(before), Some(row)) = (at.checked_sub(1).and_then(|it| rows.get(it)), rows.get(at))
+    else {
+        return;
+    };
+    let hour = |row: &Minute| row.start.duration_trunc(TimeDelta::hours(1)).ok();
+    if hour(before) != hour(row) {
+        return;
+    }
+    let Some(row) = rows.remove(at) else { return };
+    if let Some(into) = rows.get_mut(at - 1) {
+        into.awake_ms += row.awake_ms;
+        into.busy_ms += row.busy_ms;
+        into.unobserved_ms += row.unobserved_ms;
+        into.requests += row.requests;
+        into.tokens_in += row.tokens_in;
+        into.tokens_out += row.tokens_out;
+        into.tokens += row.tokens;
+        into.cost += row.cost;
     }
 }
 
@@ -136,4 +174,27 @@ fn capacity(rate: Option<Usd>, millis: u64) -> Usd {
 
 fn floor(at: DateTime<Utc>) -> DateTime<Utc> {
     at.duration_trunc(MINUTE).unwrap_or(at)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn old_rows_are_folded_and_nothing_is_lost() {
+        let begin: DateTime<Utc> = "2026-11-20T03:00:00Z".parse().unwrap_or_default();
+        let mut rows = VecDeque::new();
+        for i in 0..600 {
+            fold(&mut rows);
+            rows.push_back(Minute {
+                start: begin + MINUTE * i,
+                awake_ms: 60_000,
+                cost: Usd::from_pico(7),
+                ..Minute::default()
+            });
+        }
+        assert!(rows.len() < SINGLE + 12, "{} rows", rows.len());
+        assert_eq!(rows.iter().map(|row| row.cost.pico()).sum::<i128>(), 4200);
+        assert_eq!(rows.iter().map(|row| row.awake_ms).sum::<u64>(), 36_000_000);
+    }
 }

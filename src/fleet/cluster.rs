@@ -96,7 +96,19 @@ pub struct Permit {
     pub why: Box<str>,
 }
 
+/// What pages of engines are called among the parts.
+pub const PAGES: &str = "engine pages";
+
 impl Cluster {
+    /// Why no pod's page can be read; `None` where they can, or nobody knows yet.
+    pub fn unread(&self) -> Option<&str> {
+        let pages = self.parts.iter().find(|it| it.resource == PAGES)?;
+        match &pages.state {
+            PartState::Forbidden { why } | PartState::Stale { why, .. } => Some(why),
+            PartState::Loading | PartState::Followed | PartState::Absent => None,
+        }
+    }
+
     /// Why something may not be done, with a space before it; `None` where it may, or nobody asked yet.
     pub fn denies(&self, namespace: &str, verb: &str, resource: &str) -> Option<&str> {
         let permit = self.permits.iter().find(|it| {

@@ -1,5 +1,6 @@
 //! The passing of time: accrual, timers, and the figures that age.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
@@ -10,11 +11,13 @@ use super::live::WINDOW;
 use super::machine::Input;
 use super::message::{Action, Actor, AuditEntry};
 use super::wake::State;
-use super::{Backend, BackendId, Fleet};
+use super::{Backend, BackendId, Fleet, ModelId};
 
 /// A pinned backend that failed is tried again after this long, doubled for each failure in a row up to [`RETRY_MOST`].
 const RETRY_FIRST: TimeDelta = TimeDelta::seconds(60);
 const RETRY_MOST: TimeDelta = TimeDelta::minutes(10);
+/// Backends on clusters are accrued this often, seconds.
+const ACCRUED_EVERY: i64 = 5;
 
 impl Fleet {
     /// Lets time pass up to `now` and gives back what is to be performed. Once a second of wall time is enough.
@@ -24,6 +27,10 @@ impl Fleet {
         let gap = self.gap();
         let mut actions = Vec::new();
         for i in 0..self.backends.len() {
+            if self.backends[i].place.is_some() {
+                self.tick_placed(i, now);
+                continue;
+            }
             Arc::make_mut(&mut self.backends[i]).accrue(now, gap);
             let id = self.backends[i].id.clone();
             actions.extend(self.feed_at(i, Input::Tick, now));
@@ -58,6 +65,17 @@ impl Fleet {
         self.refresh(now);
         self.review();
         actions
+    }
+
+    /// A cluster moves its backends on; here they only cost, and wakes grow late. With thousands of them each is accrued in
+    /// its turn.
+    fn tick_placed(&mut self, at: usize, now: DateTime<Utc>) {
+        let gap = self.gap();
+        if matches!(self.backends[at].state, State::Waking(_)) {
+            self.feed_at(at, Input::Tick, now);
+        } else if (now.timestamp() + at as i64) % ACCRUED_EVERY == 0 {
+            Arc::make_mut(&mut self.backends[at]).accrue(now, gap);
+        }
     }
 
     /// Ends a pin that is over, and keeps what is pinned warm.
@@ -119,8 +137,7 @@ impl Fleet {
             .iter()
             .map(|b| b.recent(now, WINDOW).1)
             .collect();
-        let mut hosted_ttft: std::collections::HashMap<BackendId, Vec<f64>> =
-            std::collections::HashMap::new();
+        let mut hosted_ttft: HashMap<BackendId, Vec<f64>> = HashMap::new();
         for record in self
             .requests
             .iter()
@@ -134,17 +151,27 @@ impl Fleet {
                     .push(ttft.num_microseconds().unwrap_or(0) as f64 / 1e6);
             }
         }
-        for i in 0..self.backends.len() {
-            let model = self.backends[i].model.clone();
-            let of_model: u64 = self
-                .backends
-                .iter()
-                .zip(&answered)
-                .filter(|(b, _)| b.model == model)
-                .map(|(_, n)| n)
-                .sum();
+        let mut of_models: HashMap<&ModelId, u64> = HashMap::new();
+        for (b, n) in self.backends.iter().zip(&answered) {
+            *of_models.entry(&b.model).or_default() += n;
+        }
+        let shares: Vec<Option<f64>> = self
+            .backends
+            .iter()
+            .zip(&answered)
+            .map(|(b, n)| {
+                let all = of_models.get(&b.model).copied().unwrap_or(0);
+                (all > 0).then(|| *n as f64 / all as f64)
+            })
+            .collect();
+        for (i, share) in shares.into_iter().enumerate() {
+            let b = &self.backends[i];
+            // What nobody here has a gateway to is known by its own page alone.
+            if b.live.share == share && b.place.is_some() {
+                continue;
+            }
             let b = Arc::make_mut(&mut self.backends[i]);
-            b.live.share = (of_model > 0).then(|| answered[i] as f64 / of_model as f64);
+            b.live.share = share;
             if b.sample.is_some() {
                 continue;
             }

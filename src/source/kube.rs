@@ -235,16 +235,24 @@ impl Reading {
     async fn tell(&mut self, touched: Touched) -> Result<(), ()> {
         let mut seen = Seen::default();
         let now = self.clock.now();
-        if touched.parts {
-            self.take_parts();
-            seen.facts = Some(Box::new(self.cluster.clone()));
-        }
         // Rows show as soon as workloads are known; that what they have is absent is said when all has come.
         let ready = |kind: Kind| {
             let mut of = self.world.parts.iter().filter(|((it, _), _)| *it == kind);
             of.all(|(_, state)| *state != PartState::Loading)
         };
         let pods_known = ready(Kind::Pod);
+        // Whose a machine is, only one who sees all pods can say.
+        let sees_all = self.settings.namespaces.is_empty() && self.settings.selector.is_none();
+        let spare = if sees_all && pods_known {
+            build::spare(&self.world, &self.settings)
+        } else {
+            Vec::new()
+        };
+        if touched.parts || spare != self.cluster.spare {
+            self.cluster.spare = spare;
+            self.take_parts();
+            seen.facts = Some(Box::new(self.cluster.clone()));
+        }
         let structure = touched.structure || self.told.is_empty();
         if structure {
             let served = self.served.clone();

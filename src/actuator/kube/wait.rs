@@ -9,7 +9,7 @@ use super::Hand;
 use crate::fleet::cluster::object::Object;
 use crate::fleet::cluster::place::{Phase, Rule};
 use crate::fleet::cluster::plan::{Edit, Plan, Step};
-use crate::fleet::{BackendId, Fleet, State};
+use crate::fleet::{Backend, BackendId, Fleet, State};
 
 /// How long the gateways may take to have a route.
 const PROGRAMMED: Duration = Duration::from_secs(60);
@@ -17,6 +17,8 @@ const PROGRAMMED: Duration = Duration::from_secs(60);
 const SPREADS: Duration = Duration::from_secs(10);
 /// New requests have to end within this long once the weight is off: else another way leads there.
 const SILENT: Duration = Duration::from_secs(30);
+/// How long it may take to find out whether pods can be read.
+const READABLE: Duration = Duration::from_secs(20);
 /// How long what runs may take to end.
 const IDLE: Duration = Duration::from_secs(300);
 /// How long pods may take to be gone.
@@ -91,6 +93,7 @@ impl Hand {
 
     /// Until the pods' own counter of prompt tokens stands still from one reading to the next.
     async fn until_silent(&self, id: &BackendId) -> Result<(), String> {
+        self.readable(id).await?;
         let mut before: Option<(chrono::DateTime<chrono::Utc>, f64)> = None;
         let still = |fleet: &Fleet| {
             let Some(b) = fleet.backend(id) else {
@@ -121,22 +124,37 @@ impl Hand {
         if self.until(SILENT, still).await.is_ok() {
             return Ok(());
         }
-        let read = self
-            .seen()
-            .and_then(|fleet| fleet.backend(id)?.live.read_at);
-        Err(if read.is_none() {
-            format!(
-                "the pods of {id} cannot be read: whether they are idle is not known; --force goes on without"
-            )
-        } else {
-            format!(
-                "requests still arrive at {id} after {} s without weight: another route, or a client of its Service, leads there",
-                SILENT.as_secs()
-            )
-        })
+        Err(format!(
+            "requests still arrive at {id} after {} s without weight: another route, or a client of its Service, leads there",
+            SILENT.as_secs()
+        ))
+    }
+
+    /// Whether its pods say anything; waits until that is known.
+    async fn readable(&self, id: &BackendId) -> Result<(), String> {
+        let unread = |fleet: &Fleet| {
+            let place = fleet.backend(id).and_then(|b| b.place.clone())?;
+            let cluster = fleet.clusters.iter().find(|it| it.name == place.cluster)?;
+            cluster.unread().map(ToOwned::to_owned)
+        };
+        let known = |fleet: &Fleet| {
+            let empty = |b: &Backend| b.place.as_ref().is_none_or(|it| it.ready == 0);
+            let b = fleet.backend(id);
+            b.is_none_or(|b| b.live.read_at.is_some() || empty(b)) || unread(fleet).is_some()
+        };
+        let known = self.until(READABLE, known).await;
+        let why = self.seen().and_then(|fleet| unread(&fleet));
+        match (known, why) {
+            (Ok(()), None) => Ok(()),
+            (_, why) => Err(format!(
+                "whether the pods of {id} are idle is not known: {}; --force goes on without",
+                why.unwrap_or_else(|| "their pages are not answered".to_owned())
+            )),
+        }
     }
 
     async fn until_idle(&self, id: &BackendId) -> Result<(), String> {
+        self.readable(id).await?;
         let idle = |fleet: &Fleet| {
             fleet.backend(id).is_none_or(|b| match &b.state {
                 State::Draining(drain) => drain.idle_reads >= 2,

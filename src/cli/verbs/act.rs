@@ -204,7 +204,7 @@ pub(super) async fn order(
             table::document(json!({"said": receipt.said, "undoable": receipt.undoable}))?;
         }
         Output::Table => {
-            let undo = if receipt.undoable {
+            let undo = if receipt.undoable && !fleet.is_on_clusters() {
                 " (`fleetctl undo` takes it back)"
             } else {
                 ""

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use super::mark::{Before, KEY, Mark};
 use super::object::{Kind, Object};
 use super::pin;
-use super::place::{Autoscaler, Owner, Place, Rule};
+use super::place::{Autoscaler, Owner, Phase, Place, Rule};
 use super::plan::{Plan, Step};
 use super::sleep;
 use super::undrain::undrain;
@@ -77,7 +77,15 @@ impl Fleet {
         let rules: Vec<&Rule> = self.rules_of(&b.model).collect();
         let healthy = |id: &BackendId| self.backend(id).is_some_and(|it| it.takes_traffic());
         match command {
-            Command::Wake { .. } => wake::wake(plan, place, replicas(place), b.pin.is_none()),
+            Command::Wake { .. } => {
+                if let (Phase::Broken { reason }, false) = (&place.phase, force) {
+                    return Err((
+                        format!("its pods are there and fail: {reason}"),
+                        "mend that, and delete the pod to have it tried at once".into(),
+                    ));
+                }
+                wake::wake(plan, place, replicas(place), b.pin.is_none())
+            }
             Command::Sleep { .. } => {
                 if !force && let Some(rule) = rules.iter().find(|it| has_weight(it, &b.id)) {
                     return Err((

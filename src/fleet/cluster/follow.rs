@@ -51,8 +51,7 @@ pub(in crate::fleet) fn follow(
             note("waking", "a new pod tries".into(), false)
         }
         // ## waking: the stages as the cluster tells them
-        (State::Waking(wake), Phase::Coming { since, stages, .. }) => {
-            wake.since = wake.since.min(*since);
+        (State::Waking(wake), Phase::Coming { stages, .. }) => {
             wake.begun = true;
             retell(wake, stages);
             Outcome::default()

@@ -162,10 +162,9 @@ fn freeze(plan: &mut Plan, place: &Place) {
     }
 }
 
-/// The autoscaler as it was; KEDA's hold at 0 stays.
+/// The autoscaler as it was; KEDA's hold at 0 stays, and what KServe made goes with its stop switch.
 fn unfreeze(plan: &mut Plan, place: &Place) {
     if matches!(place.owner, Owner::InferenceService { .. }) {
-        // The stop switch takes the autoscaler away; it comes back as KServe makes it.
         return;
     }
     if let Autoscaler::Hpa { object, down, .. } = &place.autoscaler {

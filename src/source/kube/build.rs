@@ -65,7 +65,7 @@ pub(super) fn build(
     let price = nodes
         .iter()
         .find_map(|it| it.price)
-        .or_else(|| settings.prices.of(&found.instance, "", false));
+        .or_else(|| settings.prices.of(&found.instance, region(world), false));
     let place = Place {
         cluster: Arc::clone(&settings.cluster),
         workload: found.homes.first().map_or_else(
@@ -109,6 +109,42 @@ pub(super) fn build(
         )),
         place: Some(Arc::new(place)),
     }
+}
+
+/// Where the cluster is, as far as its machines say so alike.
+fn region(world: &World) -> &str {
+    world
+        .nodes
+        .values()
+        .map(|it| &*it.made.region)
+        .find(|it| !it.is_empty())
+        .unwrap_or_default()
+}
+
+/// Machines with GPUs that nobody's pod has, and that were made for nobody.
+pub(super) fn spare(world: &World, settings: &Settings) -> Vec<Machine> {
+    let free = world.nodes.values().filter(|node| {
+        let made_for = ["kaito.sh/workspace", "karpenter.kaito.sh/workspace-name"];
+        node.gpus > 0
+            && !world.pods_on.contains_key(&node.meta.name)
+            && made_for
+                .iter()
+                .all(|label| node.meta.label(label).is_none())
+    });
+    free.map(|node| Machine {
+        name: node.meta.name.clone(),
+        instance: node.made.instance.clone(),
+        region: node.made.region.clone(),
+        spot: node.made.spot,
+        gpus: node.gpus,
+        held: 0,
+        price: settings
+            .prices
+            .of(&node.made.instance, &node.made.region, node.made.spot),
+        ready: node.ready,
+        idle: true,
+    })
+    .collect()
 }
 
 /// A startup probe that ends before the budget does kills what would have worked.

@@ -17,7 +17,7 @@ use super::world::{Change, World};
 use crate::clock::Clock;
 use crate::cluster::{Api, Served};
 use crate::fleet::cluster::place::Phase;
-use crate::fleet::cluster::{Part, PartState, SeenBackend};
+use crate::fleet::cluster::{PAGES, Part, PartState, SeenBackend};
 use crate::fleet::{BackendId, Observation};
 
 /// Backends whose logs are followed for good; in a larger fleet only those of a start are.
@@ -111,7 +111,7 @@ impl Feeds {
             Way::None(why) => PartState::Forbidden { why: why.clone() },
         };
         Some(Part {
-            resource: "engine pages".into(),
+            resource: PAGES.into(),
             state,
         })
     }

@@ -17,7 +17,7 @@ use crate::fleet::cluster::PartState;
 use crate::fleet::cluster::object::{Kind, collection};
 
 /// Objects a page: what a server answers quickly, and what is small enough to hold.
-const PAGE: u32 = 500;
+const PAGE: u32 = 200;
 /// The server ends a watch after about this long, seconds; it is taken up again without a list.
 const ENDS_AFTER: u32 = 240;
 /// A watch that says nothing for this long, not even a bookmark (one a minute), is taken to be dead.

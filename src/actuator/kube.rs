@@ -91,7 +91,8 @@ impl Hand {
     /// What did not work out, why, and what was done about it.
     pub async fn operate(&self, plan: &Plan) -> Result<(), String> {
         let lease = if plan.holds_lease {
-            Some(Lease::take(&self.api, plan).await?)
+            let taken = Lease::take(&self.api, plan).await;
+            Some(taken.map_err(|why| format!("{why}; nothing was changed"))?)
         } else {
             None
         };
@@ -113,7 +114,8 @@ impl Hand {
             tell::began(&self.api, plan).await;
         }
         let mut done: Vec<&Step> = Vec::new();
-        for Planned { step, back } in &plan.steps {
+        let mut late: Vec<String> = Vec::new();
+        for (at, Planned { step, back }) in plan.steps.iter().enumerate() {
             self.say(plan, step).await;
             let result = if step.write().is_some() {
                 self.write(step, false)
@@ -128,7 +130,8 @@ impl Hand {
             };
             if let (Err(why), Step::Gone | Step::Ready) = (&result, step) {
                 // The pods go on their way: to take it back now would be another change of mind.
-                return Err(format!("{why}; what was done stands"));
+                late.push(why.clone());
+                break;
             }
             if let Err(why) = result {
                 if only_tells(step) {
@@ -136,11 +139,19 @@ impl Hand {
                     tracing::warn!("{}: {why}", step.words());
                     continue;
                 }
+                if plan.stands_from.is_some_and(|from| at >= from) {
+                    late.push(why);
+                    continue;
+                }
                 return Err(self.take_back(&done, why).await);
             }
             done.extend(back.as_ref());
         }
-        Ok(())
+        if late.is_empty() {
+            return Ok(());
+        }
+        let why = late.join("; ");
+        Err(format!("{why}; what was done stands"))
     }
 
     /// Takes back what was done, newest first.
@@ -179,18 +190,23 @@ impl Hand {
     /// the number is still the one that was read first.
     async fn scale(&self, object: &Object, to: u32, dry: bool) -> Result<(), Fault> {
         let path = format!("{}/scale", object.path());
-        let mut first: Option<Value> = None;
+        let mut first: Option<(Value, String)> = None;
         loop {
             let now: Value = self.api.get(&path, None).await?;
             let version = now["metadata"]["resourceVersion"].as_str();
             let replicas = now["spec"]["replicas"].clone();
-            let written = self.api.write(&scale(object, to, version), dry).await;
-            match (&first, written) {
-                (None, Err(Fault::Changed(_))) => first = Some(replicas),
-                (Some(before), Err(Fault::Changed(why))) if *before != replicas => {
-                    return Err(Fault::Changed(why));
-                }
-                (_, other) => return other.map(drop),
+            if let Some((_, why)) = first.take_if(|(before, _)| *before != replicas) {
+                // Where somebody wants the same there is nothing to fight about.
+                let same = replicas.as_u64().unwrap_or(0) == u64::from(to);
+                return if same {
+                    Ok(())
+                } else {
+                    Err(Fault::Changed(why))
+                };
+            }
+            match self.api.write(&scale(object, to, version), dry).await {
+                Err(Fault::Changed(why)) if first.is_none() => first = Some((replicas, why)),
+                other => return other.map(drop),
             }
         }
     }

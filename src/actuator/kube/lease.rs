@@ -22,6 +22,7 @@ pub(super) struct Lease {
     api: Api,
     object: Object,
     holder: String,
+    since: String,
 }
 
 impl Lease {
@@ -34,8 +35,9 @@ impl Lease {
             api: api.clone(),
             object: lease_of(plan),
             holder: plan.mark.id.clone(),
+            since: micros(),
         };
-        let made = lease.send(Method::POST, None, true).await;
+        let made = lease.send(Method::POST, None).await;
         let taken = match made {
             Err(Fault::Changed(_)) => lease.take_over(&plan.mark.by).await?,
             other => other.map(drop),
@@ -68,7 +70,7 @@ impl Lease {
             ));
         }
         let version = now["metadata"]["resourceVersion"].as_str();
-        Ok(self.send(Method::PUT, version, true).await.map(drop))
+        Ok(self.send(Method::PUT, version).await.map(drop))
     }
 
     /// Renews it until dropped.
@@ -81,36 +83,34 @@ impl Lease {
                 return;
             }
             let version = now["metadata"]["resourceVersion"].as_str();
-            if let Err(fault) = self.send(Method::PUT, version, false).await {
+            if let Err(fault) = self.send(Method::PUT, version).await {
                 tracing::warn!("{} was not renewed: {fault}", self.object);
             }
         }
     }
 
-    /// Ends it: there is nothing left to hold.
+    /// Ends it: there is nothing left to hold. One that somebody took over meanwhile is theirs.
     pub(super) async fn give_back(&self) {
-        let path = format!("{}?fieldManager={MANAGER}", self.object.path());
-        if let Err(fault) = self.api.send(Method::DELETE, &path, &json!({})).await {
+        let path = self.object.path();
+        let now: Result<Value, Fault> = self.api.get(&path, None).await;
+        let Ok(now) = now else { return };
+        if now["spec"]["holderIdentity"].as_str() != Some(&self.holder) {
+            return;
+        }
+        let version = &now["metadata"]["resourceVersion"];
+        let body = json!({"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"resourceVersion": version}});
+        if let Err(fault) = self.api.send(Method::DELETE, &path, &body).await {
             tracing::warn!("{} was not given back: {fault}", self.object);
         }
     }
 
-    async fn send(
-        &self,
-        method: Method,
-        version: Option<&str>,
-        anew: bool,
-    ) -> Result<Value, Fault> {
-        let now = Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Micros, true);
+    async fn send(&self, method: Method, version: Option<&str>) -> Result<Value, Fault> {
         let mut body = json!({
             "apiVersion": "coordination.k8s.io/v1",
             "kind": "Lease",
             "metadata": {"name": self.object.name, "namespace": self.object.namespace},
-            "spec": {"holderIdentity": self.holder, "leaseDurationSeconds": HOLDS, "renewTime": now},
+            "spec": {"holderIdentity": self.holder, "leaseDurationSeconds": HOLDS, "acquireTime": self.since, "renewTime": micros()},
         });
-        if anew {
-            body["spec"]["acquireTime"] = body["spec"]["renewTime"].clone();
-        }
         if let Some(version) = version {
             body["metadata"]["resourceVersion"] = version.into();
         }
@@ -123,4 +123,9 @@ impl Lease {
             .send(method, &format!("{path}?fieldManager={MANAGER}"), &body)
             .await
     }
+}
+
+/// Now, as leases have it.
+fn micros() -> String {
+    Utc::now().to_rfc3339_opts(chrono::SecondsFormat::Micros, true)
 }

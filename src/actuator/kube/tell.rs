@@ -13,10 +13,11 @@ const NOTE: usize = 1000;
 
 /// An operation of several steps began.
 pub(super) async fn began(api: &Api, plan: &Plan) {
-    let reason = if plan.mark.op == "drain" {
-        "FleetDrainStarted"
-    } else {
-        "FleetWakeRequested"
+    let reason = match &*plan.mark.op {
+        "drain" => "FleetDrainStarted",
+        "sleep" => "FleetSleepStarted",
+        "undrain" => "FleetUndrainStarted",
+        _ => "FleetWakeRequested",
     };
     let note = format!("{} by {}", plan.mark.op, plan.mark.by);
     publish(api, plan, "Normal", reason, note).await;
@@ -28,6 +29,8 @@ pub(super) async fn tell(api: &Api, plan: &Plan, failed: Option<&String>) {
     let by = &plan.mark.by;
     let (kind, reason, note) = match (failed, op) {
         (Some(why), _) => ("Warning", "FleetRolledBack", format!("{op} by {by}: {why}")),
+        // One that is waited for was asked for before.
+        (None, "wake") if plan.holds_lease => ("Normal", "FleetWoken", format!("woken by {by}")),
         (None, "wake") => ("Normal", "FleetWakeRequested", format!("woken by {by}")),
         (None, "drain") => ("Normal", "FleetDrained", format!("drained by {by}")),
         (None, "undrain") => (

@@ -105,6 +105,9 @@ impl Fleet {
                 if let Autoscaler::Hpa { down, .. } = &place.autoscaler {
                     plan.mark.prev.policy = down.as_deref().map(Into::into);
                 }
+                if let Some(revision) = place.revision() {
+                    plan.mark.prev.annotations = wake::min_scale(revision);
+                }
                 // One that takes over goes on from what stood before the first.
                 if let Some(mark) = unfinished(place, &rules, "drain") {
                     plan.mark.prev = mark.prev.clone();
@@ -116,6 +119,13 @@ impl Fleet {
                 plan.mark.until = *until;
                 plan.mark.reason.clone_from(reason);
                 let keep = replicas(place).max(place.ready);
+                // A pin that is renewed ends where the first one began.
+                let pinned = place
+                    .mark
+                    .as_ref()
+                    .filter(|mark| mark.op == "pin" && mark.stands());
+                plan.mark.prev =
+                    pinned.map_or_else(|| pin::before(place), |mark| mark.prev.clone());
                 pin::pin(plan, place, keep)?;
                 if matches!(b.state, State::Asleep { .. } | State::Failed(_)) {
                     wake_pinned(plan, place, keep)?;
@@ -229,6 +239,7 @@ fn begin(
         mark,
         regarding: place.workload.clone(),
         holds_lease: false,
+        stands_from: None,
         warnings: Vec::new(),
     }
 }
@@ -283,8 +294,8 @@ fn unfinished<'a>(place: &'a Place, rules: &[&'a Rule], op: &str) -> Option<&'a 
     let marks = rules.iter().filter_map(|rule| rule.mark.as_ref());
     let all: Vec<&Mark> = place.mark.as_ref().into_iter().chain(marks).collect();
     let newest = all.iter().max_by_key(|mark| mark.at).copied()?;
-    let done = all.iter().any(|mark| mark.id == newest.id && mark.done);
-    (newest.op == op && !done).then_some(newest)
+    let over = |mark: &&&Mark| mark.id == newest.id && !mark.is_open();
+    (newest.op == op && all.iter().find(over).is_none()).then_some(newest)
 }
 
 /// A pin that has to wake: the autoscaler keeps it already, so only the replicas are missing.

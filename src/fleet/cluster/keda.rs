@@ -55,6 +55,10 @@ pub(super) fn wake(plan: &mut Plan, place: &Place, replicas: u32, tail: bool) {
     else {
         return;
     };
+    if !can_force(*version) {
+        // Whoever finds it half done knows what it was.
+        plan.mark.prev.min = Some(*min);
+    }
     let mark = plan.mark.clone();
     let done = Mark {
         done: true,
@@ -77,7 +81,10 @@ pub(super) fn wake(plan: &mut Plan, place: &Place, replicas: u32, tail: bool) {
             ),
             merge(
                 object,
-                json!({"spec": {"minReplicaCount": min}}),
+                json!({"spec": {"minReplicaCount": min}, "metadata": {"annotations": {
+                    PAUSED: now(place, PAUSED),
+                    PAUSED_REPLICAS: now(place, PAUSED_REPLICAS),
+                }}}),
                 &done,
                 "as it was",
             ),
@@ -162,6 +169,23 @@ pub(super) fn freeze(plan: &mut Plan, place: &Place) {
             "unfreeze KEDA",
         ),
     );
+}
+
+/// Has it work again after [`freeze`] or [`sleep`]; what a pin set stays.
+pub(super) fn unfreeze(plan: &mut Plan, place: &Place) {
+    let Autoscaler::Keda { object, .. } = &place.autoscaler else {
+        return;
+    };
+    let mark = Mark {
+        done: true,
+        ..plan.mark.clone()
+    };
+    plan.then(annotate(
+        object,
+        &[(PAUSED, None), (PAUSED_REPLICAS, None)],
+        &mark,
+        "unfreeze KEDA",
+    ));
 }
 
 /// Keeps it up: one, or as many as there are, and always free to grow.

@@ -30,6 +30,12 @@ pub struct Mark {
     /// Whether all of it is done; what several steps do is not until the last.
     #[serde(default)]
     pub done: bool,
+    /// It was begun and taken back: what stood before it stands again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub undone: bool,
+    /// What a least number was set to, so that what somebody else wrote since is not undone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set: Option<u32>,
     /// What stood before.
     #[serde(default, skip_serializing_if = "Before::is_empty")]
     pub prev: Before,
@@ -62,6 +68,16 @@ impl Before {
 }
 
 impl Mark {
+    /// It stands: all of it was done, and nobody took it back.
+    pub fn stands(&self) -> bool {
+        self.done && !self.undone
+    }
+
+    /// It began, and neither ended nor was taken back: who did it is at it, or is gone.
+    pub fn is_open(&self) -> bool {
+        !self.done && !self.undone
+    }
+
     /// The mark in an annotation; `None` where it is not one of ours, which is no fault.
     pub fn read(text: &str) -> Option<Self> {
         serde_json::from_str(text).ok()

@@ -290,6 +290,37 @@ impl Place {
         }
     }
 
+    /// The Knative revision that serves, where Knative runs it.
+    pub fn revision(&self) -> Option<&Revision> {
+        match &self.owner {
+            Owner::Revision(revision)
+            | Owner::InferenceService {
+                revision: Some(revision),
+                ..
+            } => Some(revision),
+            Owner::Itself
+            | Owner::InferenceSet(_)
+            | Owner::Workspace(_)
+            | Owner::InferenceService { .. }
+            | Owner::LlmInferenceService { .. } => None,
+        }
+    }
+
+    /// What is written on when only who did something is to be told: what its owner makes, its owner writes.
+    pub fn told_on(&self) -> &Object {
+        match &self.owner {
+            Owner::Revision(revision)
+            | Owner::InferenceService {
+                revision: Some(revision),
+                ..
+            } => &revision.object,
+            Owner::InferenceService { object, .. } | Owner::LlmInferenceService { object, .. } => {
+                object
+            }
+            Owner::Itself | Owner::InferenceSet(_) | Owner::Workspace(_) => &self.scaled,
+        }
+    }
+
     /// The outermost owner in words, for people.
     pub fn owned_by(&self) -> String {
         match &self.owner {

@@ -29,6 +29,9 @@ pub struct Plan {
     pub regarding: Object,
     /// It waits between its steps: a lease says who does it.
     pub holds_lease: bool,
+    /// From this step on nothing is taken back any more: its pods end.
+    #[serde(default)]
+    pub stands_from: Option<usize>,
     /// What to think about twice.
     pub warnings: Vec<String>,
 }
@@ -165,6 +168,30 @@ impl Step {
             Self::Weights { edit, .. } => Some(edit.write()),
             Self::Programmed { .. } | Self::Silent | Self::Idle | Self::Gone | Self::Ready => None,
         }
+    }
+
+    /// The same with a mark that says that the operation was taken back.
+    fn undone(mut self) -> Self {
+        match &mut self {
+            Self::Merge { body, .. } => {
+                let text = &mut body["metadata"]["annotations"][mark::KEY];
+                if let Some(mark) = text.as_str().and_then(Mark::read) {
+                    let undone = Mark {
+                        undone: true,
+                        ..mark
+                    };
+                    *text = undone.text().into();
+                }
+            }
+            Self::Weights { edit, .. } => edit.mark.undone = true,
+            Self::Scale { .. }
+            | Self::Programmed { .. }
+            | Self::Silent
+            | Self::Idle
+            | Self::Gone
+            | Self::Ready => {}
+        }
+        self
     }
 
     /// In a few words, for people.
@@ -328,11 +355,11 @@ impl Plan {
         self
     }
 
-    /// Adds a step and what takes it back.
+    /// Adds a step and what takes it back; the mark says then that it was.
     pub(super) fn or_back(&mut self, step: Step, back: Step) -> &mut Self {
         self.steps.push(Planned {
             step,
-            back: Some(back),
+            back: Some(back.undone()),
         });
         self
     }

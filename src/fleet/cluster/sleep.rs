@@ -108,10 +108,12 @@ pub(super) fn drain(
         );
         plan.then(Step::Programmed { route });
     }
-    if place.pods > 0 {
+    if place.pods > 0 && !force {
         plan.then(Step::Silent).then(Step::Idle);
     }
     to_zero(plan, place);
+    // Its pods end: weight that came back now would lead to nobody.
+    plan.stands_from = Some(plan.steps.len());
     unfreeze(plan, place);
     plan.then(Step::Gone);
     Ok(())
@@ -120,15 +122,7 @@ pub(super) fn drain(
 /// Else falling load has the autoscaler end pods that are busy.
 fn freeze(plan: &mut Plan, place: &Place) {
     let mark = plan.mark.clone();
-    let revision = match &place.owner {
-        Owner::Revision(revision) => Some(revision),
-        Owner::InferenceService { revision, .. } => revision.as_ref(),
-        Owner::Itself
-        | Owner::InferenceSet(_)
-        | Owner::Workspace(_)
-        | Owner::LlmInferenceService { .. } => None,
-    };
-    if let Some(revision) = revision {
+    if let Some(revision) = place.revision() {
         let text = place.pods.to_string();
         plan.or_back(
             annotate(
@@ -170,7 +164,7 @@ fn freeze(plan: &mut Plan, place: &Place) {
 
 /// The autoscaler as it was; KEDA's hold at 0 stays, and what KServe made goes with its stop switch.
 fn unfreeze(plan: &mut Plan, place: &Place) {
-    if let Owner::InferenceService { .. } = place.owner {
+    if matches!(place.owner, Owner::InferenceService { .. }) {
         return;
     }
     if let Autoscaler::Hpa { object, down, .. } = &place.autoscaler {

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use super::follow::follow;
 use super::plan::Plan;
 use super::{Seen, SeenBackend, SeenModel};
-use crate::fleet::backend::{DrainMark, Pin};
+use crate::fleet::backend::{DrainMark, Kind, Pin};
 use crate::fleet::ledger::Ledger;
 use crate::fleet::live::Live;
 use crate::fleet::message::{Action, Actor, AuditEntry, Command, Receipt, Refusal};
@@ -55,7 +55,7 @@ impl Fleet {
         b.weight = seen.weight;
         let Some(place) = seen.place else { return };
         let outcome = follow(b, &place, now);
-        let mark = place.mark.as_ref().filter(|mark| mark.done);
+        let mark = place.mark.as_ref().filter(|mark| mark.stands());
         b.pin = mark.filter(|it| it.op == "pin").map(|it| Pin {
             until: it.until,
             reason: it.reason.clone(),
@@ -291,10 +291,10 @@ fn new(seen: &SeenBackend, now: DateTime<Utc>) -> Backend {
         id: seen.id.clone(),
         model: seen.model.clone(),
         kind: seen.kind.clone(),
-        state: if seen.place.is_some() {
-            State::Unknown { since: now }
-        } else {
-            State::Ready { since: now }
+        state: match &seen.kind {
+            // Its pods may not be known yet.
+            Kind::SelfHosted(_) => State::Unknown { since: now },
+            Kind::Hosted(_) => State::Ready { since: now },
         },
         max_running: None,
         weight: seen.weight,

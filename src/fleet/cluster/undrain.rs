@@ -1,10 +1,12 @@
 //! Back in service on a cluster.
 
+use serde_json::json;
+
 use super::decide::replicas;
 use super::keda;
-use super::mark::Mark;
-use super::place::{Autoscaler, Owner, Place, Rule};
-use super::plan::{Edit, Plan, Step, annotate, merge};
+use super::mark::{Before, Mark};
+use super::place::{Autoscaler, Place, Rule};
+use super::plan::{Edit, Plan, RuleEdit, Step, annotate, merge};
 use super::wake;
 use crate::fleet::Backend;
 
@@ -21,7 +23,7 @@ pub(super) fn undrain(
         .as_ref()
         .into_iter()
         .chain(marks)
-        .filter(|mark| mark.op == "drain" && mark.of == b.id.as_str())
+        .filter(|mark| mark.op == "drain" && mark.of == b.id.as_str() && !mark.undone)
         .max_by_key(|mark| (mark.at, !mark.prev.weights.is_empty()));
     let Some(before) = drain.map(|mark| mark.prev.clone()) else {
         return Err((
@@ -34,16 +36,45 @@ pub(super) fn undrain(
         done: true,
         ..plan.mark.clone()
     };
+    let mut last = None;
     if !up {
         plan.holds_lease = true;
         let mut at_least = before.replicas.unwrap_or(1).max(1);
         at_least = at_least.max(replicas(place));
-        // The autoscaler has it back only when there is traffic again.
         wake::wake(plan, place, at_least, true)?;
-        if !plan.steps.iter().any(|it| it.step == Step::Ready) {
-            plan.then(Step::Ready);
+        // The autoscaler has it back only when there is traffic again.
+        let ready = plan.steps.iter().position(|it| it.step == Step::Ready);
+        match ready {
+            Some(at) => last = plan.steps.drain(at + 1..).next(),
+            None => {
+                plan.then(Step::Ready);
+            }
         }
     }
+    weights(plan, &before, rules, &done);
+    if let Some(revision) = place.revision() {
+        plan.then(wake::release(revision, &before, &done));
+    } else if let Autoscaler::Hpa { object, down, .. } = &place.autoscaler
+        && down.as_deref() != before.policy.as_deref()
+    {
+        let body = json!({"spec": {"behavior": {"scaleDown": {"selectPolicy": before.policy}}}});
+        plan.then(merge(object, body, &done, "let it scale down again"));
+    } else if up {
+        keda::unfreeze(plan, place);
+    }
+    plan.steps.extend(last);
+    plan.then(annotate(
+        place.told_on(),
+        &[],
+        &done,
+        "write down who did it",
+    ));
+    Ok(())
+}
+
+/// The weights of before: one patch a route, as far as its rules are still there.
+fn weights(plan: &mut Plan, before: &Before, rules: &[&Rule], done: &Mark) {
+    let mut edits: Vec<Edit> = Vec::new();
     for old in &before.weights {
         let rule = rules
             .iter()
@@ -55,39 +86,16 @@ pub(super) fn undrain(
             ));
             continue;
         };
-        let mut edit = Edit::of(rule, &old.weights, &done);
-        edit.mark = done.clone();
+        match edits.iter_mut().find(|it| it.route == rule.route) {
+            Some(known) => known.rules.push(RuleEdit::of(rule, &old.weights)),
+            None => edits.push(Edit::of(rule, &old.weights, done)),
+        }
+    }
+    for edit in edits {
         let route = edit.route.clone();
         plan.then(Step::Weights {
             edit: Box::new(edit),
             why: format!("give its weight back in {route}"),
         });
     }
-    if up {
-        match (&place.owner, &place.autoscaler) {
-            (
-                Owner::Revision(revision)
-                | Owner::InferenceService {
-                    revision: Some(revision),
-                    ..
-                },
-                _,
-            ) => {
-                plan.then(annotate(
-                    &revision.object,
-                    &[(wake::MIN_SCALE, None)],
-                    &done,
-                    "leave it to Knative again",
-                ));
-            }
-            (_, Autoscaler::Keda { .. }) => keda::release(plan, place, "unfreeze KEDA"),
-            (_, Autoscaler::Hpa { object, .. }) => {
-                let body = serde_json::json!({"spec": {"behavior": {"scaleDown": {"selectPolicy": before.policy}}}});
-                plan.then(merge(object, body, &done, "let it scale down again"));
-            }
-            (_, Autoscaler::None | Autoscaler::Several(_)) => {}
-        }
-    }
-    plan.then(annotate(&place.scaled, &[], &done, "write down who did it"));
-    Ok(())
 }

@@ -3,8 +3,8 @@
 use serde_json::json;
 
 use super::keda;
-use super::mark::Mark;
-use super::place::{Autoscaler, Owner, Place};
+use super::mark::{Before, Mark};
+use super::place::{Autoscaler, Owner, Place, Revision};
 use super::plan::{Plan, Step, annotate, merge};
 
 /// The switch that takes a KServe service down and up.
@@ -133,7 +133,28 @@ pub(super) fn scale(plan: &mut Plan, place: &Place, to: u32, mark: &Mark) {
             why: why(place.wanted),
         },
     );
-    plan.then(annotate(&object, &[], mark, "write down who did it"));
+    let tell = annotate(place.told_on(), &[], mark, "write down who did it");
+    plan.or_back(tell.clone(), tell);
+}
+
+/// What a revision keeps now, for giving it back.
+pub(super) fn min_scale(revision: &Revision) -> Vec<(String, Option<String>)> {
+    vec![(
+        MIN_SCALE.to_owned(),
+        revision.min_scale.as_deref().map(ToOwned::to_owned),
+    )]
+}
+
+/// Leaves a revision to Knative with what it kept before.
+pub(super) fn release(revision: &Revision, before: &Before, done: &Mark) -> Step {
+    let kept = before.annotations.iter().find(|(key, _)| key == MIN_SCALE);
+    let kept = kept.and_then(|(_, value)| value.as_deref());
+    annotate(
+        &revision.object,
+        &[(MIN_SCALE, kept)],
+        done,
+        "leave it to Knative again",
+    )
 }
 
 /// Its pods were taken away by us, and its machine was kept.

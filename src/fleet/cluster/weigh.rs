@@ -49,6 +49,7 @@ impl Fleet {
             mark: marked(command, model.as_str(), by, now),
             regarding: first.route.clone(),
             holds_lease: false,
+            stands_from: None,
             warnings: Vec::new(),
         };
         plan.mark.prev.weights = rules.iter().map(|rule| weighted(rule)).collect();

@@ -229,12 +229,13 @@ fn mark(found: &Found, rules: &[Rule], world: &World) -> Option<Mark> {
             .cloned(),
     );
     all.retain(|it| it.of == found.id.as_str());
-    let done = |id: &str| all.iter().any(|it| it.id == id && it.done);
+    let any = |id: &str, of: fn(&Mark) -> bool| all.iter().any(|it| it.id == id && of(it));
     let newest = all
         .iter()
         .max_by_key(|it| (it.at, !it.prev.weights.is_empty()))?;
     let mut mark = newest.clone();
-    mark.done = done(&newest.id);
+    mark.done = any(&newest.id, |it| it.done);
+    mark.undone = any(&newest.id, |it| it.undone);
     Some(mark)
 }
 

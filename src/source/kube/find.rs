@@ -15,6 +15,9 @@ use crate::fleet::cluster::place::{Autoscaler, Owner};
 use crate::fleet::cluster::{SeenBackend, SeenModel};
 use crate::fleet::{BackendId, ModelId};
 
+/// Which set made a workspace.
+const MADE_BY: &str = "inferenceset.kaito.sh/created-by";
+
 /// A backend that was found, as far as its pods have no say in it.
 #[derive(Clone, Debug)]
 pub(super) struct Found {

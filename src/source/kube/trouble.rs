@@ -194,14 +194,21 @@ fn said_of_memory(text: &str) -> Option<String> {
 fn unscheduled(pod: &Pod, events: &[Event]) -> Option<Wrong> {
     let condition = pod.condition("PodScheduled").filter(|it| !it.is_true())?;
     let newest = |reason: &str| events.iter().rev().find(|it| &*it.reason == reason);
-    if let Some(event) = newest("NotTriggerScaleUp") {
+    // An autoscaler that found nothing may find something later, and the other way round.
+    let scaling = events.iter().rev().find(|it| {
+        matches!(
+            &*it.reason,
+            "NotTriggerScaleUp" | "TriggeredScaleUp" | "Nominated"
+        )
+    });
+    if let Some(event) = scaling.filter(|it| &*it.reason == "NotTriggerScaleUp") {
         return Some(wrong(
             format!("no machine fits and none will come: {}", quote(&event.note)),
             "check the node pool's limits, its quota, taints and the pod's node selector",
             false,
         ));
     }
-    if newest("TriggeredScaleUp").is_some() || newest("Nominated").is_some() {
+    if scaling.is_some() {
         return None;
     }
     let said = newest("FailedScheduling").map_or(&*condition.message, |it| &*it.note);

@@ -2,13 +2,11 @@
 
 use super::super::object::{Key, Meta};
 use super::super::world::Home;
-use super::{Finder, Found, gitops, model_of};
+use super::{Finder, Found, MADE_BY, gitops, model_of};
 use crate::fleet::ModelId;
 use crate::fleet::cluster::object::Kind;
 use crate::fleet::cluster::place::{Autoscaler, Owner, Revision};
 
-/// Which set made a workspace.
-const MADE_BY: &str = "inferenceset.kaito.sh/created-by";
 /// Of which service a workload is.
 const OF_SERVICE: &str = "serving.kserve.io/inferenceservice";
 /// Of which revision a workload is.
@@ -105,6 +103,10 @@ impl Finder<'_> {
             });
             let mut found = self.begin(key, &service.meta);
             self.take_homes(&mut found, homes, key);
+            if let Some(revision) = &revision {
+                let at = Key::new(&key.namespace, &revision.object.name);
+                found.marked.push((Kind::Revision, at));
+            }
             found.owner = Owner::InferenceService {
                 object: self.object(Kind::InferenceService, key),
                 class: annotation("serving.kserve.io/autoscalerClass")

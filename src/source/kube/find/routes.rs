@@ -1,16 +1,17 @@
 //! Which routes lead to which backends, and which of these are somebody else's.
 
+use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 
 use super::super::object::{BackendRef, Key, Route, RouteRule, Words};
 use super::super::settings::Settings;
 use super::super::world::World;
-use super::{Found, somebody_elses};
+use super::{Found, MADE_BY, somebody_elses};
 use crate::fleet::ModelId;
 use crate::fleet::cluster::SeenBackend;
 use crate::fleet::cluster::mark::{KEY, Mark};
 use crate::fleet::cluster::object::{Kind, Object};
-use crate::fleet::cluster::place::{Ref, Rule};
+use crate::fleet::cluster::place::{Owner, Ref, Rule};
 
 /// What routes say.
 #[derive(Debug, Default)]
@@ -173,23 +174,35 @@ fn programmed(world: &World, object: &Object, route: &Route) -> Result<(), Box<s
         return route.programmed();
     }
     let made = (Kind::HttpRoute, Key::new(&object.namespace, &object.name));
-    match world.routes.get(&made) {
-        Some(made) => made.programmed(),
-        None => route.programmed(),
+    route.programmed()?;
+    let Some(made) = world.routes.get(&made) else {
+        return Ok(());
+    };
+    // Its status is about what was made of it last, which may be what it was before.
+    let shares = |it: &RouteRule| -> Vec<u32> {
+        let refs = it.backend_refs.iter();
+        refs.map(|it| it.weight.unwrap_or(1)).collect()
+    };
+    let mut rules = route.rules.iter().zip(&made.rules);
+    if rules.any(|(is, made)| {
+        is.backend_refs.len() == made.backend_refs.len() && shares(is) != shares(made)
+    }) {
+        return Err("the HTTPRoute that is made of it does not have its weights yet".into());
     }
+    made.programmed()
 }
 
 struct Resolver<'a> {
     world: &'a World,
     /// By namespace: the labels of a backend's pods, and its place.
-    labels: HashMap<Box<str>, Vec<(&'a Words, usize)>>,
+    labels: HashMap<Box<str>, Vec<(Cow<'a, Words>, usize)>>,
     /// By name of what makes a service of its own name.
     names: HashMap<Key, usize>,
 }
 
 impl<'a> Resolver<'a> {
     fn new(world: &'a World, found: &[Found]) -> Self {
-        let mut labels: HashMap<Box<str>, Vec<(&Words, usize)>> = HashMap::new();
+        let mut labels: HashMap<Box<str>, Vec<(Cow<'a, Words>, usize)>> = HashMap::new();
         let mut names = HashMap::new();
         for (at, it) in found.iter().enumerate() {
             for home in &it.homes {
@@ -197,9 +210,26 @@ impl<'a> Resolver<'a> {
                     labels
                         .entry(it.namespace.clone())
                         .or_default()
-                        .push((&workload.labels, at));
+                        .push((Cow::Borrowed(&workload.labels), at));
                 }
                 names.insert(home.1.clone(), at);
+            }
+            match &it.owner {
+                // At zero it has no workload whose labels could be asked.
+                Owner::InferenceSet(set) => {
+                    let made_by = [(MADE_BY.into(), set.name.clone())];
+                    let all = labels.entry(it.namespace.clone()).or_default();
+                    all.push((Cow::Owned(Words::from(made_by)), at));
+                }
+                // Nor does one that is stopped.
+                Owner::InferenceService { object, .. } => {
+                    let predictor = format!("{}-predictor", object.name);
+                    names.insert(Key::new(&it.namespace, &predictor), at);
+                }
+                Owner::Itself
+                | Owner::Workspace(_)
+                | Owner::LlmInferenceService { .. }
+                | Owner::Revision(_) => {}
             }
             let whole = it.id.as_str();
             let name = whole.rsplit('/').next().unwrap_or(whole);
@@ -242,7 +272,13 @@ impl<'a> Resolver<'a> {
         if let Some(host) = &service.spec.external_name {
             return Leads::Away(key.clone(), provider(host));
         }
-        self.selected(&service.spec.selector, key)
+        match self.selected(&service.spec.selector, key) {
+            Leads::Nowhere => {
+                let known = self.names.get(key).map(|at| Leads::Here(*at));
+                known.unwrap_or(Leads::Nowhere)
+            }
+            other => other,
+        }
     }
 
     fn selected(&self, selector: &Words, key: &Key) -> Leads {

@@ -1,0 +1,327 @@
+//! A fake cluster and a fleet on it, as the command line starts one.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use chrono::Utc;
+use fleetctl::actuator::Actuator;
+use fleetctl::actuator::kube::Hand;
+use fleetctl::clock::Clock;
+use fleetctl::cluster::{Access, Api};
+use fleetctl::fleet::cluster::{Cluster, PartState};
+use fleetctl::fleet::engine::EngineSample;
+use fleetctl::fleet::{Actor, Backend, Command, Fleet, Observation, Receipt, Refusal};
+use fleetctl::handle::{FleetHandle, Order};
+use fleetctl::hub;
+use fleetctl::source::kube::{Settings, watch_cluster};
+use fleetctl::web;
+use tempfile::TempDir;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{MissedTickBehavior, interval, timeout};
+use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::fake_kube::FakeKube;
+
+/// Nothing here takes this long; a wait that does has failed.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+/// Waits of operations are so many times shorter.
+const PACE: u32 = 20;
+/// Engines are read this often.
+const READ_EVERY: Duration = Duration::from_millis(40);
+
+/// What engines say, by backend: requests that run, and whether new ones arrive.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Engines {
+    inner: Arc<Mutex<HashMap<String, Says>>>,
+}
+
+/// What one engine says.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Says {
+    /// Requests that run.
+    pub(crate) running: f64,
+    /// Tokens of requests that arrive between two readings.
+    pub(crate) arriving: f64,
+    /// It is not read at all.
+    pub(crate) mute: bool,
+    tokens: f64,
+}
+
+impl Engines {
+    /// Changes what the engine of a backend says from now on.
+    pub(crate) fn set(&self, backend: &str, change: impl FnOnce(&mut Says)) {
+        change(
+            self.inner
+                .lock()
+                .unwrap()
+                .entry(backend.to_owned())
+                .or_default(),
+        );
+    }
+
+    /// The page of an engine, as its pods serve it.
+    pub(crate) fn page(&self, backend: &str) -> Option<String> {
+        let sample = self.read(backend)?;
+        Some(format!(
+            "vllm:num_requests_running {}\nvllm:num_requests_waiting 0\nvllm:prompt_tokens_total {}\n",
+            sample.running.unwrap_or_default(),
+            sample.prompt_tokens.unwrap_or_default(),
+        ))
+    }
+
+    fn read(&self, backend: &str) -> Option<EngineSample> {
+        let mut all = self.inner.lock().unwrap();
+        let says = all.entry(backend.to_owned()).or_default();
+        says.tokens += says.arriving;
+        (!says.mute).then(|| EngineSample {
+            running: Some(says.running),
+            waiting: Some(0.0),
+            prompt_tokens: Some(says.tokens),
+            ..EngineSample::default()
+        })
+    }
+}
+
+/// A fake cluster with a kubeconfig for it.
+pub(crate) struct Bench {
+    pub(crate) fake: Arc<FakeKube>,
+    pub(crate) engines: Engines,
+    dir: TempDir,
+}
+
+impl Bench {
+    pub(crate) async fn start() -> Self {
+        Self::on(FakeKube::start().await)
+    }
+
+    pub(crate) fn on(fake: FakeKube) -> Self {
+        let bench = Self {
+            fake: Arc::new(fake),
+            engines: Engines::default(),
+            dir: tempfile::tempdir().unwrap(),
+        };
+        bench.write_kubeconfig();
+        bench
+    }
+
+    /// Writes down how the cluster is reached now, its token included.
+    pub(crate) fn write_kubeconfig(&self) {
+        std::fs::write(self.dir.path().join("config"), self.fake.kubeconfig()).unwrap();
+    }
+
+    /// A fleet of everything on the cluster, seen whole.
+    pub(crate) async fn fleet(&self) -> Open {
+        let open = self.open(|_| ()).await;
+        open.seen_whole().await;
+        open
+    }
+
+    /// A fleet that only begins to look, with settings of its own.
+    pub(crate) async fn open(&self, change: impl FnOnce(&mut Settings)) -> Open {
+        self.paced(PACE, change).await
+    }
+
+    /// The same with waits that are so many times shorter.
+    pub(crate) async fn paced(&self, pace: u32, change: impl FnOnce(&mut Settings)) -> Open {
+        let mut reached = self.reached();
+        change(&mut reached.settings);
+        reached.open(pace).await
+    }
+
+    /// How it is reached, for a fleet that is started elsewhere.
+    pub(crate) fn reached(&self) -> Reached {
+        Reached {
+            access: Access {
+                kubeconfig: Some(self.dir.path().join("config")),
+                ..Access::default()
+            },
+            settings: Settings::new("fake"),
+            engines: self.engines.clone(),
+        }
+    }
+
+    /// Waits for something of the cluster.
+    pub(crate) async fn until(&self, what: &str, holds: impl Fn(&FakeKube) -> bool) {
+        assert!(
+            self.fake.wait_for(holds, PATIENCE).await,
+            "not seen of the cluster: {what}"
+        );
+    }
+}
+
+/// How a cluster is reached.
+pub(crate) struct Reached {
+    access: Access,
+    settings: Settings,
+    engines: Engines,
+}
+
+impl Reached {
+    /// A fleet that begins to look.
+    pub(crate) async fn open(self, pace: u32) -> Open {
+        Open::start(self.access, self.settings, pace, self.engines).await
+    }
+}
+
+/// A fleet at work. Dropped, it ends as if told to.
+pub(crate) struct Open {
+    pub(crate) handle: FleetHandle,
+    _stop: DropGuard,
+    _readings: AbortOnDropHandle<()>,
+}
+
+impl Open {
+    async fn start(access: Access, settings: Settings, pace: u32, engines: Engines) -> Self {
+        let clock = Clock::starting_at(Utc::now(), 1);
+        let api = Api::connect(access, None).await.unwrap();
+        let mut fleet = Fleet::new("fake", clock.now());
+        fleet.clusters.push(Arc::new(Cluster {
+            name: Arc::clone(api.name()),
+            ..Cluster::default()
+        }));
+        let shutdown = CancellationToken::new();
+        let http = web::client().unwrap();
+        let hand = Hand::new(api.clone(), clock, shutdown.clone()).paced(pace);
+        let actuator = Actuator::new(HashMap::new(), http.clone()).on(vec![hand]);
+        let hub = hub::start(fleet, actuator, None, clock, shutdown.clone());
+        let out = hub.observations.clone();
+        tokio::spawn(watch_cluster(
+            api,
+            settings,
+            http,
+            out,
+            clock,
+            shutdown.clone(),
+        ));
+        let readings = read(hub.handle.clone(), hub.observations.clone(), clock, engines);
+        Self {
+            handle: hub.handle,
+            _stop: shutdown.drop_guard(),
+            _readings: AbortOnDropHandle::new(tokio::spawn(readings)),
+        }
+    }
+
+    /// The newest picture.
+    pub(crate) fn now(&self) -> Arc<Fleet> {
+        self.handle.snapshots.borrow().clone()
+    }
+
+    /// Waits until the picture is as wanted.
+    pub(crate) async fn see(&self, what: &str, wanted: impl Fn(&Fleet) -> bool) -> Arc<Fleet> {
+        let mut snapshots = self.handle.snapshots.clone();
+        let seen = async {
+            loop {
+                let fleet = snapshots.borrow_and_update().clone();
+                if wanted(&fleet) {
+                    return fleet;
+                }
+                snapshots.changed().await.unwrap();
+            }
+        };
+        if let Ok(fleet) = timeout(PATIENCE, seen).await {
+            return fleet;
+        }
+        let now = self.now();
+        let backends: Vec<String> = now.backends.iter().map(|b| format!("{b:#?}")).collect();
+        panic!(
+            "not seen: {what}\n{:#?}\n{}",
+            now.clusters,
+            backends.join("\n")
+        );
+    }
+
+    /// Waits until a backend is as wanted.
+    pub(crate) async fn sees(&self, id: &str, what: &str, wanted: impl Fn(&Backend) -> bool) {
+        self.see(&format!("{id} {what}"), |fleet| {
+            fleet
+                .backends
+                .iter()
+                .any(|b| b.id.as_str() == id && wanted(b))
+        })
+        .await;
+    }
+
+    /// Waits until everything that there is was told.
+    pub(crate) async fn seen_whole(&self) -> Arc<Fleet> {
+        self.see("everything", |fleet| {
+            let parts = &fleet.clusters[0].parts;
+            let told = parts.len() > 1 && parts.iter().all(|it| it.state != PartState::Loading);
+            let mut own = fleet.backends.iter().filter(|b| !b.is_hosted());
+            told && own.all(|b| b.place.is_some())
+        })
+        .await
+    }
+
+    /// Asks for something as `ana`.
+    pub(crate) async fn ask(&self, command: Command) -> Result<Receipt, Refusal> {
+        self.order(command, "ana", false).await
+    }
+
+    pub(crate) async fn order(
+        &self,
+        command: Command,
+        by: &str,
+        rehearse: bool,
+    ) -> Result<Receipt, Refusal> {
+        let (reply, answer) = oneshot::channel();
+        let order = Order {
+            command,
+            by: Actor::Operator(by.into()),
+            expects: None,
+            rehearse,
+            reply: Some(reply),
+        };
+        self.handle.orders.send(order).await.unwrap();
+        timeout(PATIENCE, answer).await.unwrap().unwrap()
+    }
+
+    /// Waits for the end of the newest operation of that name, and gives what was said of it.
+    pub(crate) async fn ended(&self, verb: &str, times: usize) -> String {
+        let fleet = self
+            .see(&format!("the end of {verb}"), |fleet| {
+                ends(fleet, verb).len() >= times
+            })
+            .await;
+        ends(&fleet, verb).swap_remove(times - 1)
+    }
+
+    /// How many operations of that name have ended.
+    pub(crate) fn endings(&self, verb: &str) -> usize {
+        ends(&self.now(), verb).len()
+    }
+}
+
+/// What was said of each operation of that name that ended.
+fn ends(fleet: &Fleet, verb: &str) -> Vec<String> {
+    let of = fleet.audit.iter().filter(|it| it.verb == verb);
+    let of = of.filter(|it| it.by == Actor::Policy("cluster".into()));
+    of.map(|it| it.result.clone()).collect()
+}
+
+/// Reads the engines of all pods that are ready.
+async fn read(handle: FleetHandle, out: mpsc::Sender<Observation>, clock: Clock, engines: Engines) {
+    let mut ticks = interval(READ_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    loop {
+        ticks.tick().await;
+        let fleet = handle.snapshots.borrow().clone();
+        for b in &fleet.backends {
+            if b.place.as_ref().is_none_or(|it| it.ready == 0) {
+                continue;
+            }
+            let Some(sample) = engines.read(b.id.as_str()) else {
+                continue;
+            };
+            let observation = Observation::Engine {
+                backend: b.id.clone(),
+                sample: Box::new(sample),
+                at: clock.now(),
+            };
+            if out.send(observation).await.is_err() {
+                return;
+            }
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! Two who operate the same backend: one does, the other is told; and what somebody left half done is taken up.
+
+use std::time::Duration;
+
+use chrono::{TimeDelta, Utc};
+use fleetctl::fleet::{BackendId, Command};
+use serde_json::{Value, json};
+
+use super::bench::{Bench, Open};
+use super::world::{Manners, World, is_settled, live};
+use super::yard;
+use crate::fake_kube::FakeKube;
+
+const CHAT: &str = "llm/chat";
+const LEASE: &str = "leases/llm/fleetctl-llm-chat";
+const IDLE: &str = "wait for two idle readings of every pod";
+
+fn chat() -> BackendId {
+    BackendId::from(CHAT)
+}
+
+/// A cluster with a model that is routed to and to a hosted API, and autoscaled.
+async fn cluster() -> (Bench, World) {
+    let bench = Bench::start().await;
+    for line in [
+        "node gpu-0",
+        "deployment chat 2",
+        "hpa chat chat 1 4",
+        "service chat",
+        "hosted azure",
+        "route chat chat=90 Backend:azure=10",
+    ] {
+        yard::put(&bench.fake, line);
+    }
+    let world = live(&bench.fake, &bench.engines, Manners::default());
+    bench.until("pods that are ready", is_settled).await;
+    (bench, world)
+}
+
+/// A drain that waits for what runs: the weight is off, and nothing is scaled.
+async fn half_drained(bench: &Bench, open: &Open) {
+    bench.engines.set(CHAT, |it| it.running = 1.0);
+    open.ask(Command::Drain { backend: chat() }).await.unwrap();
+    open.sees(CHAT, "waits for what runs", |b| {
+        b.doing.as_deref() == Some(IDLE)
+    })
+    .await;
+}
+
+fn weights(fake: &FakeKube) -> Vec<Value> {
+    let route = fake.get("httproutes/llm/chat").unwrap();
+    let refs = route["spec"]["rules"][0]["backendRefs"].as_array().unwrap();
+    refs.iter().map(|it| it["weight"].clone()).collect()
+}
+
+fn policy(fake: &FakeKube) -> Value {
+    let hpa = fake.get("horizontalpodautoscalers/llm/chat").unwrap();
+    hpa["spec"]["behavior"]["scaleDown"]["selectPolicy"].clone()
+}
+
+fn replicas(fake: &FakeKube) -> u64 {
+    let it = fake.get("deployments/llm/chat").unwrap();
+    it["spec"]["replicas"].as_u64().unwrap()
+}
+
+fn put_lease(fake: &FakeKube, holder: &str, renewed: chrono::DateTime<Utc>) {
+    fake.put(json!({
+        "apiVersion": "coordination.k8s.io/v1",
+        "kind": "Lease",
+        "metadata": {"name": "fleetctl-llm-chat", "namespace": "llm"},
+        "spec": {
+            "holderIdentity": holder,
+            "leaseDurationSeconds": 30,
+            "acquireTime": "2026-11-20T03:00:00.000000Z",
+            "renewTime": renewed.to_rfc3339_opts(chrono::SecondsFormat::Micros, true),
+        },
+    }));
+}
+
+#[tokio::test]
+async fn the_second_console_is_told_who_is_at_it() {
+    let (bench, _world) = cluster().await;
+    let (first, second) = (bench.fleet().await, bench.fleet().await);
+    half_drained(&bench, &first).await;
+    second
+        .sees(CHAT, "is being drained", |b| {
+            let mark = b.place.as_ref().and_then(|it| it.mark.as_ref());
+            mark.is_some_and(|it| it.op == "drain" && it.by == "ana" && it.is_open())
+        })
+        .await;
+    bench.fake.take_calls();
+    second
+        .order(Command::Drain { backend: chat() }, "ben", false)
+        .await
+        .unwrap();
+    let said = second.ended("drain", 1).await;
+    assert!(said.starts_with("ana operates it since 20"), "{said}");
+    assert!(said.ends_with("nothing was changed"), "{said}");
+    let theirs: Vec<String> = bench
+        .fake
+        .writes()
+        .iter()
+        .filter(|it| it.resource != "leases")
+        .map(|it| format!("{} {}", it.method, it.path))
+        .collect();
+    assert_eq!(theirs, Vec::<String>::new());
+    bench.engines.set(CHAT, |it| it.running = 0.0);
+    assert_eq!(first.ended("drain", 1).await, "done on fake");
+    second
+        .sees(CHAT, "sleeps", |b| {
+            b.drained.is_some() && b.state.word() == "asleep"
+        })
+        .await;
+    assert!(
+        bench.fake.get(LEASE).is_none(),
+        "the lease was not given back"
+    );
+}
+
+#[tokio::test]
+async fn a_lease_that_nobody_renews_is_taken_over() {
+    let (bench, _world) = cluster().await;
+    put_lease(&bench.fake, "ana-1", Utc::now() - TimeDelta::seconds(31));
+    let open = bench.fleet().await;
+    bench.fake.take_calls();
+    open.order(Command::Drain { backend: chat() }, "ben", false)
+        .await
+        .unwrap();
+    assert_eq!(open.ended("drain", 1).await, "done on fake");
+    let calls = bench.fake.writes();
+    let of: Vec<&str> = calls
+        .iter()
+        .filter(|it| it.resource == "leases")
+        .map(|it| it.method.as_str())
+        .collect();
+    assert_eq!(of, ["POST", "PUT", "DELETE"]);
+}
+
+#[tokio::test]
+async fn a_lease_that_is_renewed_says_since_when() {
+    let (bench, _world) = cluster().await;
+    put_lease(&bench.fake, "ana-1", Utc::now());
+    let open = bench.fleet().await;
+    open.order(Command::Drain { backend: chat() }, "ben", false)
+        .await
+        .unwrap();
+    let said = open.ended("drain", 1).await;
+    assert_eq!(
+        said,
+        "ana operates it since 2026-11-20T03:00:00.000000Z; wait for the end, or until that console is gone for 30 s; nothing was changed"
+    );
+}
+
+#[tokio::test]
+async fn somebody_elses_lease_is_not_given_back() {
+    let (bench, _world) = cluster().await;
+    let open = bench.fleet().await;
+    half_drained(&bench, &open).await;
+    put_lease(&bench.fake, "ben-2", Utc::now());
+    bench.engines.set(CHAT, |it| it.running = 0.0);
+    open.ended("drain", 1).await;
+    let lease = bench
+        .fake
+        .get(LEASE)
+        .expect("the lease of somebody else is gone");
+    assert_eq!(lease["spec"]["holderIdentity"], "ben-2");
+}
+
+/// A console that is killed in the midst of a drain, and a second one that comes after.
+async fn after_a_death() -> (Bench, World, Open) {
+    let (bench, world) = cluster().await;
+    // A runtime of its own: nothing of it survives.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let reached = bench.reached();
+    let first = runtime.spawn(reached.open(20)).await.unwrap();
+    first.seen_whole().await;
+    half_drained(&bench, &first).await;
+    std::mem::forget(first);
+    runtime.shutdown_background();
+    assert_eq!(weights(&bench.fake), [0, 10]);
+    assert_eq!(policy(&bench.fake), "Disabled");
+    // 30 s later, as it is for whoever looks at the lease.
+    bench.fake.merge(
+        LEASE,
+        &json!({"spec": {"renewTime": "2026-11-20T03:00:00.000000Z"}}),
+    );
+    let second = bench.fleet().await;
+    second
+        .sees(CHAT, "shows what was left", |b| {
+            let mark = b.place.as_ref().and_then(|it| it.mark.as_ref());
+            mark.is_some_and(|it| it.op == "drain" && it.is_open()) && b.drained.is_none()
+        })
+        .await;
+    (bench, world, second)
+}
+
+#[tokio::test]
+async fn what_a_dead_console_left_is_rolled_back() {
+    let (bench, _world, open) = after_a_death().await;
+    open.ask(Command::Undrain { backend: chat() })
+        .await
+        .unwrap();
+    assert_eq!(open.ended("undrain", 1).await, "done on fake");
+    assert_eq!(weights(&bench.fake), [90, 10]);
+    assert_eq!(policy(&bench.fake), Value::Null);
+    assert_eq!(replicas(&bench.fake), 2);
+    open.sees(CHAT, "is back", |b| {
+        let mark = b.place.as_ref().and_then(|it| it.mark.as_ref());
+        b.state.word() == "warm" && mark.is_some_and(|it| it.op == "undrain" && it.stands())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_a_dead_console_left_is_finished() {
+    let (bench, _world, open) = after_a_death().await;
+    bench.engines.set(CHAT, |it| it.running = 0.0);
+    open.ask(Command::Drain { backend: chat() }).await.unwrap();
+    assert_eq!(open.ended("drain", 1).await, "done on fake");
+    assert_eq!(replicas(&bench.fake), 0);
+    assert_eq!(weights(&bench.fake), [0, 10]);
+    open.sees(CHAT, "is out of service", |b| b.drained.is_some())
+        .await;
+    // Back comes what stood before the first.
+    open.ask(Command::Undrain { backend: chat() })
+        .await
+        .unwrap();
+    assert_eq!(open.ended("undrain", 1).await, "done on fake");
+    assert_eq!(
+        (replicas(&bench.fake), weights(&bench.fake)),
+        (2, vec![90.into(), 10.into()])
+    );
+    assert_eq!(policy(&bench.fake), Value::Null);
+}
+
+#[tokio::test]
+async fn one_that_is_told_to_end_leaves_its_drain_for_others() {
+    let (bench, _world) = cluster().await;
+    let first = bench.fleet().await;
+    half_drained(&bench, &first).await;
+    drop(first);
+    let gone = |fake: &FakeKube| fake.get(LEASE).is_none();
+    assert!(
+        bench.fake.wait_for(gone, Duration::from_secs(10)).await,
+        "its lease stays"
+    );
+    assert_eq!(weights(&bench.fake), [0, 10]);
+    let second = bench.fleet().await;
+    bench.engines.set(CHAT, |it| it.running = 0.0);
+    second
+        .ask(Command::Undrain { backend: chat() })
+        .await
+        .unwrap();
+    assert_eq!(second.ended("undrain", 1).await, "done on fake");
+    assert_eq!(weights(&bench.fake), [90, 10]);
+}

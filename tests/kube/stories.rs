@@ -1,0 +1,302 @@
+//! The runner of `tests/scenarios/kube`: each `NAME.toml` is what there is and what happens, `NAME.txt` what comes of it.
+//!
+//! With `BLESS=1` the texts are written anew; they are to be read then.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use fleetctl::fleet::{BackendId, Command, ModelId};
+use serde::Deserialize;
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::bench::{Bench, Open};
+use super::world::{Manners, is_settled, live};
+use super::{told, yard};
+use crate::fake_kube::{Call, on};
+
+const PLACE: &str = "tests/scenarios/kube";
+/// The picture is as it is told within this long.
+const SETTLES: Duration = Duration::from_secs(6);
+/// As many at a time: each is a cluster of its own.
+const AT_ONCE: usize = 24;
+
+/// One story.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Story {
+    /// What it shows.
+    #[expect(dead_code, reason = "for whoever reads it")]
+    about: String,
+    /// What stands on the cluster, see [`yard`].
+    have: Vec<String>,
+    /// What happens, in order, see [`Telling::step`].
+    steps: Vec<String>,
+    /// Gateways do not take what changes.
+    #[serde(default)]
+    gateways_are_deaf: bool,
+    /// Pods do not start by themselves.
+    #[serde(default)]
+    pods_wait: bool,
+    /// Waits are so many times shorter.
+    #[serde(default)]
+    pace: Option<u32>,
+}
+
+/// A story as it is told.
+struct Telling {
+    bench: Bench,
+    open: Open,
+    /// What was told so far.
+    text: String,
+    /// What is to be told, where that is known.
+    wanted: Option<String>,
+    /// What is under way: its verb, and its turn among those of that name.
+    under_way: Option<(&'static str, usize)>,
+    blessing: bool,
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_operation_goes_as_it_is_told() {
+    let blessing = std::env::var_os("BLESS").is_some();
+    let only = std::env::var("STORY").unwrap_or_default();
+    let mut paths: Vec<PathBuf> = std::fs::read_dir(PLACE)
+        .unwrap()
+        .map(|it| it.unwrap().path())
+        .filter(|it| it.extension().is_some_and(|it| it == "toml"))
+        .filter(|it| it.to_string_lossy().contains(&only))
+        .collect();
+    paths.sort();
+    assert!(
+        paths.len() > 40 || !only.is_empty(),
+        "only {} stories were found",
+        paths.len()
+    );
+    let mut running = JoinSet::new();
+    let mut wrong = Vec::new();
+    for path in paths {
+        if running.len() == AT_ONCE {
+            wrong.extend(running.join_next().await.and_then(outcome));
+        }
+        running.spawn(async move {
+            let name = path.file_stem().unwrap().to_string_lossy().into_owned();
+            let result = tokio::spawn(tell(path, blessing)).await;
+            let why = match result {
+                Ok(None) => return None,
+                Ok(Some(why)) => why,
+                Err(why) => format!("it broke off: {why}"),
+            };
+            Some(format!("=== {name}\n{why}"))
+        });
+    }
+    while let Some(one) = running.join_next().await {
+        wrong.extend(outcome(one));
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+fn outcome(of: Result<Option<String>, tokio::task::JoinError>) -> Option<String> {
+    of.unwrap()
+}
+
+/// Tells a story; what differs from what is written, or nothing.
+async fn tell(path: PathBuf, blessing: bool) -> Option<String> {
+    let text = std::fs::read_to_string(&path).unwrap();
+    let story: Story = toml::from_str(&text).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let bench = Bench::start().await;
+    yard::put(&bench.fake, "node gpu-0");
+    for line in &story.have {
+        yard::put(&bench.fake, line);
+    }
+    let manners = Manners {
+        pods_start: !story.pods_wait,
+        gateways_obey: !story.gateways_are_deaf,
+    };
+    let _world = live(&bench.fake, &bench.engines, manners);
+    if !story.pods_wait {
+        bench.until("pods that are ready", is_settled).await;
+    }
+    let open = bench.paced(story.pace.unwrap_or(20), |_| ()).await;
+    open.seen_whole().await;
+    let asked = |fleet: &fleetctl::fleet::Fleet| !fleet.clusters[0].permits.is_empty();
+    open.see("what one may do", asked).await;
+    bench.fake.take_calls();
+    let mut telling = Telling {
+        bench,
+        open,
+        text: String::new(),
+        wanted: std::fs::read_to_string(path.with_extension("txt")).ok(),
+        under_way: None,
+        blessing,
+    };
+    for step in &story.steps {
+        telling.step(step).await;
+    }
+    telling.end(&path)
+}
+
+impl Telling {
+    /// One step: an order (`drain llm/chat`, `force drain …`, `try drain …` to rehearse, `begin drain …` not to wait), or
+    /// something that happens on the cluster.
+    async fn step(&mut self, step: &str) {
+        let (word, rest) = step.split_once(' ').unwrap_or((step, ""));
+        let words: Vec<&str> = rest.split_whitespace().collect();
+        let fake = &self.bench.fake;
+        match word {
+            "begin" => self.order(rest, false, false).await,
+            "try" => self.order(rest, true, false).await,
+            "end" => self.ended().await,
+            "merge" | "deny" => yard::put(fake, step),
+            "shows" => {
+                let (id, what) = rest.split_once(' ').unwrap();
+                let has = |b: &fleetctl::fleet::Backend| told::backend(b).contains(what);
+                self.open.sees(id, what, has).await;
+            }
+            "fail" => fake.fail_next(on(words[0], words[1]), words[2].parse().unwrap(), None),
+            "await" => {
+                let (method, resource) = (words[0].to_owned(), words[1].to_owned());
+                let came = move |it: &crate::fake_kube::FakeKube| {
+                    let mut calls = it.calls().into_iter();
+                    calls.any(|call| call.method == method && call.resource == resource)
+                };
+                self.bench.until(step, came).await;
+            }
+            "running" => self
+                .bench
+                .engines
+                .set(words[0], |it| it.running = words[1].parse().unwrap()),
+            "arriving" => self
+                .bench
+                .engines
+                .set(words[0], |it| it.arriving = words[1].parse().unwrap()),
+            "mute" => self.bench.engines.set(words[0], |it| it.mute = true),
+            _ => self.order(step, false, true).await,
+        }
+    }
+
+    async fn order(&mut self, text: &str, rehearse: bool, wait: bool) {
+        let command = command(text);
+        let verb = command.inner().verb();
+        self.under_way = Some((verb, self.open.endings(verb) + 1));
+        let heading = if rehearse { "try " } else { "" };
+        let _ = writeln!(self.text, "## {heading}{text}");
+        match self.open.order(command, "ana", rehearse).await {
+            Ok(receipt) => {
+                let _ = writeln!(self.text, "said: {}", receipt.said);
+            }
+            Err(refusal) => {
+                self.under_way = None;
+                self.calls();
+                let line = format!("refused: {} ({})\n", refusal.what, refusal.hint);
+                self.text.push_str(&line);
+                self.shows().await;
+                return;
+            }
+        }
+        if rehearse {
+            self.under_way = None;
+            self.calls();
+            self.shows().await;
+        } else if wait {
+            self.ended().await;
+        }
+    }
+
+    async fn ended(&mut self) {
+        let (verb, times) = self.under_way.take().unwrap();
+        let result = self.open.ended(verb, times).await;
+        self.calls();
+        let _ = writeln!(self.text, "end: {}", told::said(&result));
+        self.shows().await;
+    }
+
+    /// Tells what was written. The lease is given back before the end of an operation is told, so every call is there.
+    fn calls(&mut self) {
+        let calls = self.bench.fake.take_calls();
+        for it in calls.iter().filter(|it| it.is_write()) {
+            self.text.push_str(&told::call(it));
+            self.text.push('\n');
+        }
+    }
+
+    /// Waits until the fleet is shown as it is written, or stands still.
+    async fn shows(&mut self) {
+        let mut snapshots = self.open.handle.snapshots.clone();
+        let told =
+            |fleet: &fleetctl::fleet::Fleet| format!("{}{}\n", self.text, told::fleet(fleet));
+        let mut last = told(&snapshots.borrow());
+        let wanted = self.wanted.as_ref().filter(|_| !self.blessing);
+        let is_right = |text: &str| wanted.is_some_and(|it| it.starts_with(text));
+        let limit = if self.blessing { SETTLES / 2 } else { SETTLES };
+        let _ = timeout(limit, async {
+            while !is_right(&last) {
+                snapshots.changed().await.unwrap();
+                last = told(&snapshots.borrow_and_update());
+            }
+        })
+        .await;
+        self.text = last;
+    }
+
+    fn end(mut self, path: &Path) -> Option<String> {
+        let late: Vec<Call> = self.bench.fake.take_calls();
+        for it in late.iter().filter(|it| it.is_write()) {
+            let _ = writeln!(self.text, "late: {}", told::call(it));
+        }
+        if self.blessing {
+            std::fs::write(path.with_extension("txt"), &self.text).unwrap();
+            return None;
+        }
+        let wanted = self.wanted.unwrap_or_default();
+        if self.text == wanted {
+            return None;
+        }
+        let mut differs = String::new();
+        let lines = wanted.lines().map(Some).chain(std::iter::repeat(None));
+        for (is, want) in self.text.lines().zip(lines) {
+            if Some(is) != want {
+                differs = format!("written: {}\nhappens: {is}\n", want.unwrap_or("the end"));
+                break;
+            }
+        }
+        Some(format!("{differs}--- all of it:\n{}", self.text))
+    }
+}
+
+/// `drain llm/chat`, `force …`, `pin llm/chat`, `weights chat llm/chat=1 llm/azure=9`, `flip chat`.
+fn command(text: &str) -> Command {
+    let (verb, rest) = text.split_once(' ').unwrap();
+    let backend = BackendId::from(rest);
+    match verb {
+        "force" => Command::Force {
+            command: Box::new(command(rest)),
+        },
+        "wake" => Command::Wake { backend },
+        "sleep" => Command::Sleep { backend },
+        "drain" => Command::Drain { backend },
+        "undrain" => Command::Undrain { backend },
+        "pin" => Command::Pin {
+            backend,
+            until: None,
+            reason: "demo".into(),
+        },
+        "unpin" => Command::Unpin { backend },
+        "flip" => Command::Flip {
+            model: ModelId::from(rest),
+        },
+        "weights" => {
+            let mut words = rest.split_whitespace();
+            let model = ModelId::from(words.next().unwrap());
+            let weight = |it: &str| {
+                let (id, weight) = it.split_once('=').unwrap();
+                (BackendId::from(id), weight.parse().unwrap())
+            };
+            Command::Weights {
+                model,
+                weights: words.map(weight).collect(),
+            }
+        }
+        other => panic!("nobody knows how to {other}"),
+    }
+}

@@ -1,0 +1,354 @@
+//! What is seen stays true: whatever the API server and the way to it do.
+
+use std::time::Duration;
+
+use fleetctl::fleet::Fleet;
+use fleetctl::fleet::cluster::PartState;
+
+use super::bench::{Bench, Open};
+use super::yard::{self, put};
+use crate::fake_kube::{FakeKube, fixtures, on, watching};
+
+/// How a kind stands.
+fn part(fleet: &Fleet, resource: &str) -> PartState {
+    let parts = &fleet.clusters[0].parts;
+    let found = parts.iter().find(|it| it.resource == resource);
+    found.map_or(PartState::Loading, |it| it.state.clone())
+}
+
+fn names(fleet: &Fleet) -> Vec<String> {
+    let mut all: Vec<String> = fleet.backends.iter().map(|b| b.id.to_string()).collect();
+    all.sort();
+    all
+}
+
+/// Waits until these are all the backends there are.
+async fn sees_only(open: &Open, wanted: &[&str]) {
+    open.see(&format!("{wanted:?} and nothing else"), |fleet| {
+        names(fleet) == wanted
+    })
+    .await;
+}
+
+async fn followed(bench: &Bench, resource: &str) {
+    bench
+        .until("a watch", |fake| fake.open_watches(resource) > 0)
+        .await;
+}
+
+/// A cluster with one model, and a fleet that follows it.
+async fn followed_cluster() -> (Bench, Open) {
+    let bench = Bench::start().await;
+    put(&bench.fake, "deployment chat 0");
+    let open = bench.fleet().await;
+    sees_only(&open, &["llm/chat"]).await;
+    followed(&bench, "deployments").await;
+    (bench, open)
+}
+
+#[tokio::test]
+async fn a_long_list_comes_in_pages_and_is_whole() {
+    let bench = Bench::start().await;
+    fixtures::large(&bench.fake, 600, 700);
+    let open = bench.fleet().await;
+    let fleet = open.now();
+    assert_eq!(fleet.backends.len(), 600);
+    let pods: u32 = fleet
+        .backends
+        .iter()
+        .map(|b| b.place.as_ref().unwrap().pods)
+        .sum();
+    assert_eq!(pods, 700);
+    assert_eq!(bench.fake.count_lists("deployments"), 1);
+    let more = |it: &crate::fake_kube::Call| {
+        it.resource == "deployments" && !it.param("continue").is_empty()
+    };
+    assert_eq!(bench.fake.calls().iter().filter(|it| more(it)).count(), 1);
+}
+
+#[tokio::test]
+async fn an_idle_fleet_lists_once_and_no_more() {
+    let (bench, open) = followed_cluster().await;
+    for turn in 0..5 {
+        bench.fake.end_watches();
+        let opened = turn + 2;
+        bench
+            .until("the watch again", |fake| {
+                fake.count_watches("deployments") >= opened
+            })
+            .await;
+        put(&bench.fake, &format!("deployment chat-{turn} 0"));
+        let name = format!("llm/chat-{turn}");
+        open.see(&name, |fleet| names(fleet).contains(&name)).await;
+    }
+    for resource in [
+        "deployments",
+        "pods",
+        "nodes",
+        "httproutes",
+        "scaledobjects",
+        "events.events.k8s.io",
+    ] {
+        assert_eq!(bench.fake.count_lists(resource), 1, "{resource}");
+    }
+}
+
+#[tokio::test]
+async fn a_watch_that_is_too_old_is_listed_anew() {
+    for as_http in [false, true] {
+        let (bench, open) = followed_cluster().await;
+        bench.fake.gone_as_http(as_http);
+        bench.fake.stop().await;
+        put(&bench.fake, "deployment next 0");
+        bench.fake.delete("deployments/llm/chat");
+        bench.fake.expire_everything();
+        bench.fake.restart().await;
+        // What is new is there once, and what is gone is gone.
+        sees_only(&open, &["llm/next"]).await;
+        assert!(
+            bench.fake.count_lists("deployments") >= 2,
+            "as HTTP: {as_http}"
+        );
+        open.see("deployments are followed", |fleet| {
+            part(fleet, "deployments.apps") == PartState::Followed
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_watch_that_breaks_goes_on_where_it_was() {
+    let (bench, open) = followed_cluster().await;
+    bench.fake.drop_watches();
+    put(&bench.fake, "deployment next 0");
+    sees_only(&open, &["llm/chat", "llm/next"]).await;
+    bench.fake.delete("deployments/llm/chat");
+    sees_only(&open, &["llm/next"]).await;
+    assert_eq!(bench.fake.count_lists("deployments"), 1);
+}
+
+#[tokio::test]
+async fn a_watch_that_says_nothing_is_taken_to_be_dead() {
+    let (bench, open) = followed_cluster().await;
+    bench.fake.silence_watches(true);
+    put(&bench.fake, "deployment next 0");
+    let before = bench.fake.count_watches("deployments");
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(91)).await;
+    tokio::time::resume();
+    let said = open
+        .see("that it is stale", |fleet| {
+            matches!(part(fleet, "deployments.apps"), PartState::Stale { .. })
+        })
+        .await;
+    let PartState::Stale { why, .. } = part(&said, "deployments.apps") else {
+        unreachable!()
+    };
+    assert_eq!(why, "its watch has said nothing for 90 s");
+    bench.fake.silence_watches(false);
+    sees_only(&open, &["llm/chat", "llm/next"]).await;
+    assert!(bench.fake.count_watches("deployments") > before);
+    assert_eq!(bench.fake.count_lists("deployments"), 1);
+}
+
+#[tokio::test]
+async fn an_api_server_that_is_gone_is_said_and_comes_back() {
+    let (bench, open) = followed_cluster().await;
+    let before = chrono::Utc::now();
+    bench.fake.stop().await;
+    let fleet = open
+        .see("that it is stale", |fleet| {
+            matches!(part(fleet, "deployments.apps"), PartState::Stale { .. })
+        })
+        .await;
+    let PartState::Stale { since, why } = part(&fleet, "deployments.apps") else {
+        unreachable!()
+    };
+    assert!(!why.is_empty());
+    assert!(since <= chrono::Utc::now() && since > before - chrono::TimeDelta::minutes(1));
+    // What was known stays on the screen.
+    assert_eq!(names(&fleet), ["llm/chat"]);
+    put(&bench.fake, "deployment next 0");
+    bench.fake.restart().await;
+    sees_only(&open, &["llm/chat", "llm/next"]).await;
+    open.see("that all is followed", |fleet| {
+        let mut parts = fleet.clusters[0].parts.iter();
+        parts.all(|it| matches!(it.state, PartState::Followed | PartState::Absent))
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_api_server_that_is_not_there_at_first_is_waited_for() {
+    let bench = Bench::start().await;
+    put(&bench.fake, "deployment chat 0");
+    bench.fake.stop().await;
+    let open = bench.open(|_| ()).await;
+    let fleet = open
+        .see("that it is away", |fleet| {
+            matches!(part(fleet, "the API server"), PartState::Stale { .. })
+        })
+        .await;
+    assert!(fleet.backends.is_empty());
+    bench.fake.restart().await;
+    sees_only(&open, &["llm/chat"]).await;
+}
+
+#[tokio::test]
+async fn one_that_is_busy_is_asked_again_when_it_says() {
+    let bench = Bench::start().await;
+    put(&bench.fake, "deployment chat 0");
+    bench.fake.fail_next(on("GET", "deployments"), 429, Some(1));
+    let begun = std::time::Instant::now();
+    let open = bench.open(|_| ()).await;
+    sees_only(&open, &["llm/chat"]).await;
+    assert!(
+        begun.elapsed() >= Duration::from_millis(700),
+        "asked again too early"
+    );
+    assert_eq!(bench.fake.count_lists("deployments"), 2);
+}
+
+#[tokio::test]
+async fn a_server_error_passes() {
+    let (bench, open) = followed_cluster().await;
+    let guard = bench.fake.fail_while(watching("deployments"), 500, None);
+    bench.fake.end_watches();
+    let fleet = open
+        .see("that it is stale", |fleet| {
+            matches!(part(fleet, "deployments.apps"), PartState::Stale { .. })
+        })
+        .await;
+    let PartState::Stale { why, .. } = part(&fleet, "deployments.apps") else {
+        unreachable!()
+    };
+    assert_eq!(why, "the API server said 500: etcdserver: leader changed");
+    drop(guard);
+    put(&bench.fake, "deployment next 0");
+    sees_only(&open, &["llm/chat", "llm/next"]).await;
+    open.see("that it is followed", |fleet| {
+        part(fleet, "deployments.apps") == PartState::Followed
+    })
+    .await;
+    assert_eq!(bench.fake.count_lists("deployments"), 1);
+}
+
+#[tokio::test]
+async fn a_token_that_ran_out_is_read_again() {
+    let bench = Bench::start().await;
+    bench.fake.require_token(Some("first"));
+    bench.write_kubeconfig();
+    put(&bench.fake, "deployment chat 0");
+    let open = bench.fleet().await;
+    bench.fake.require_token(Some("second"));
+    bench.fake.end_watches();
+    let fleet = open
+        .see("that it is a stranger", |fleet| {
+            matches!(part(fleet, "deployments.apps"), PartState::Stale { .. })
+        })
+        .await;
+    let PartState::Stale { why, .. } = part(&fleet, "deployments.apps") else {
+        unreachable!()
+    };
+    assert!(
+        why.contains("(401)") && why.contains("log in again"),
+        "{why}"
+    );
+    bench.write_kubeconfig();
+    put(&bench.fake, "deployment next 0");
+    sees_only(&open, &["llm/chat", "llm/next"]).await;
+}
+
+#[tokio::test]
+async fn what_one_may_not_see_is_said_and_the_rest_works() {
+    let bench = Bench::start().await;
+    for verb in ["list", "watch", "get"] {
+        bench.fake.deny(verb, "*", "nodes", None);
+    }
+    put(&bench.fake, "deployment chat 0");
+    let open = bench.fleet().await;
+    sees_only(&open, &["llm/chat"]).await;
+    let PartState::Forbidden { why } = part(&open.now(), "nodes") else {
+        panic!("{:?}", part(&open.now(), "nodes"));
+    };
+    assert!(why.contains("cannot list resource \"nodes\""), "{why}");
+    assert_eq!(part(&open.now(), "deployments.apps"), PartState::Followed);
+}
+
+#[tokio::test]
+async fn what_a_cluster_does_not_have_is_absent() {
+    let fake = FakeKube::start()
+        .await
+        .without("keda.sh")
+        .without("kaito.sh")
+        .without("gateway.networking.k8s.io");
+    let bench = Bench::on(fake);
+    put(&bench.fake, "deployment chat 0");
+    let open = bench.fleet().await;
+    sees_only(&open, &["llm/chat"]).await;
+    for resource in [
+        "scaledobjects.keda.sh",
+        "workspaces.kaito.sh",
+        "httproutes.gateway.networking.k8s.io",
+    ] {
+        assert_eq!(part(&open.now(), resource), PartState::Absent, "{resource}");
+    }
+    let asked = |it: &crate::fake_kube::Call| it.path.contains("keda.sh");
+    assert!(
+        !bench.fake.calls().iter().any(asked),
+        "what is not there was asked for"
+    );
+}
+
+#[tokio::test]
+async fn namespaces_and_labels_bound_what_is_looked_at() {
+    let bench = Bench::start().await;
+    put(&bench.fake, "deployment chat 0");
+    put(&bench.fake, "deployment other 0");
+    bench.fake.put(fixtures::vllm_deployment(
+        "else",
+        "far",
+        "Qwen/Qwen3-32B",
+        0,
+    ));
+    bench.fake.put(fixtures::vllm_deployment(
+        "third",
+        "farther",
+        "Qwen/Qwen3-32B",
+        0,
+    ));
+    let open = bench
+        .open(|it| it.namespaces = vec!["llm".into(), "else".into()])
+        .await;
+    sees_only(&open, &["else/far", "llm/chat", "llm/other"]).await;
+    let all = |it: &crate::fake_kube::Call| {
+        it.verb == "list" && it.resource == "deployments" && it.namespace.is_none()
+    };
+    assert!(
+        !bench.fake.calls().iter().any(all),
+        "all namespaces were listed"
+    );
+    let open = bench
+        .open(|it| it.selector = Some("app.kubernetes.io/instance in (chat, far)".into()))
+        .await;
+    sees_only(&open, &["else/far", "llm/chat"]).await;
+    put(&bench.fake, "deployment late 0");
+    yard::put(
+        &bench.fake,
+        "merge deployments/llm/other {\"metadata\":{\"labels\":{\"app.kubernetes.io/instance\":\"chat\"}}}",
+    );
+    sees_only(&open, &["else/far", "llm/chat", "llm/other"]).await;
+}
+
+#[tokio::test]
+async fn a_cluster_that_is_only_looked_at_is_never_written_to() {
+    let (bench, open) = followed_cluster().await;
+    put(&bench.fake, "hpa chat chat 1 4");
+    open.sees("llm/chat", "has an autoscaler", |b| {
+        b.place
+            .as_ref()
+            .is_some_and(|it| it.scaled_by().contains("HorizontalPodAutoscaler"))
+    })
+    .await;
+    assert!(bench.fake.writes().is_empty());
+}

@@ -1,0 +1,337 @@
+//! Everybody else on a cluster: its scheduler, its gateways, KEDA, KAITO, KServe and Knative, as far as they matter here.
+//!
+//! Each looks at what there is and puts what is missing; what is settled stays as it is.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio_util::task::AbortOnDropHandle;
+
+use super::bench::Engines;
+use super::yard::{HERE, belonging, statefulset};
+use crate::fake_kube::{Controllers, FakeKube, fixtures};
+
+/// How they behave.
+#[derive(Clone, Debug)]
+pub(crate) struct Manners {
+    /// Pods come up by themselves.
+    pub(crate) pods_start: bool,
+    /// Gateways take a route that changed.
+    pub(crate) gateways_obey: bool,
+}
+
+impl Default for Manners {
+    fn default() -> Self {
+        Self {
+            pods_start: true,
+            gateways_obey: true,
+        }
+    }
+}
+
+/// They at work; dropped, they stop.
+pub(crate) struct World {
+    _task: AbortOnDropHandle<()>,
+    _controllers: Controllers,
+}
+
+/// Sets them to work.
+pub(crate) fn live(fake: &Arc<FakeKube>, engines: &Engines, manners: Manners) -> World {
+    let engines = engines.clone();
+    let controllers = fake.controllers();
+    let fake = Arc::clone(fake);
+    let task = tokio::spawn(async move {
+        loop {
+            let before = fake.version();
+            turn(&fake, &engines, &manners);
+            let moved = |it: &FakeKube| it.version() != before;
+            fake.wait_for(moved, Duration::from_secs(3600)).await;
+        }
+    });
+    World {
+        _task: AbortOnDropHandle::new(task),
+        _controllers: controllers,
+    }
+}
+
+/// Whether every workload has its pods, all of them ready, and no others.
+pub(crate) fn is_settled(fake: &FakeKube) -> bool {
+    let wanted: u64 = ["deployments", "statefulsets"]
+        .iter()
+        .flat_map(|it| fake.all(it))
+        .map(|it| it["spec"]["replicas"].as_u64().unwrap_or(1))
+        .sum();
+    let grouped: u64 = fake
+        .all("leaderworkersets")
+        .iter()
+        .map(|it| {
+            let size = it["spec"]["leaderWorkerTemplate"]["size"].as_u64().unwrap();
+            it["spec"]["replicas"].as_u64().unwrap() * size
+        })
+        .sum();
+    let pods = fake.all("pods");
+    pods.len() as u64 == wanted + grouped && pods.iter().all(is_ready)
+}
+
+fn is_ready(pod: &Value) -> bool {
+    let all = pod["status"]["conditions"].as_array();
+    all.is_some_and(|all| {
+        all.iter()
+            .any(|it| it["type"] == "Ready" && it["status"] == "True")
+    })
+}
+
+fn text<'a>(it: &'a Value, path: &str) -> &'a str {
+    it.pointer(path).and_then(Value::as_str).unwrap_or_default()
+}
+
+fn name(it: &Value) -> &str {
+    text(it, "/metadata/name")
+}
+
+fn turn(fake: &FakeKube, engines: &Engines, manners: &Manners) {
+    if manners.pods_start {
+        for pod in fake.all("pods") {
+            if pod["spec"]["nodeName"].is_null() {
+                bring_up(fake, engines, &pod);
+            }
+        }
+    }
+    if manners.gateways_obey {
+        gateways(fake);
+    }
+    keda(fake);
+    kaito(fake);
+    kserve(fake);
+    knative(fake);
+}
+
+/// A pod comes up, and has a page.
+fn bring_up(fake: &FakeKube, engines: &Engines, pod: &Value) {
+    let place = format!("{}/{}", text(pod, "/metadata/namespace"), name(pod));
+    let label = |key: &str| pod["metadata"]["labels"][key].as_str();
+    let of = label(MADE_BY)
+        .or(label("serving.kserve.io/inferenceservice"))
+        .or(label("app.kubernetes.io/name")
+            .filter(|_| label("app.kubernetes.io/part-of").is_some()))
+        .or(label("serving.knative.dev/service"))
+        .or(label("app.kubernetes.io/instance"));
+    let backend = format!("{HERE}/{}", of.unwrap_or_default());
+    let engines = engines.clone();
+    fake.on_proxy(&place, move |_, _, _| match engines.page(&backend) {
+        Some(page) => (200, "text/plain".into(), page.into_bytes()),
+        None => (503, "text/plain".into(), b"nobody is there".to_vec()),
+    });
+    fake.bring_up(&place, "gpu-0");
+}
+
+/// Merges where that changes anything.
+fn settle(fake: &FakeKube, path: &str, change: &Value) {
+    let Some(now) = fake.get(path) else { return };
+    let mut new = now.clone();
+    json_patch::merge(&mut new, change);
+    if new != now {
+        fake.merge(path, change);
+    }
+}
+
+fn replicas(fake: &FakeKube, path: &str) -> Option<u64> {
+    Some(fake.get(path)?["spec"]["replicas"].as_u64().unwrap_or(1))
+}
+
+fn scale(fake: &FakeKube, path: &str, to: u64) {
+    settle(fake, path, &json!({"spec": {"replicas": to}}));
+}
+
+/// Every gateway sees the newest version, and an AIGatewayRoute becomes an HTTPRoute.
+fn gateways(fake: &FakeKube) {
+    for route in fake.all("aigatewayroutes") {
+        let mut made = fixtures::http_route(HERE, name(&route), &[]);
+        made["metadata"]["ownerReferences"] = json!([{
+            "apiVersion": "aigateway.envoyproxy.io/v1beta1", "kind": "AIGatewayRoute",
+            "name": name(&route), "uid": route["metadata"]["uid"], "controller": true,
+        }]);
+        made["spec"]["rules"] = route["spec"]["rules"].clone();
+        let path = format!("httproutes/{HERE}/{}", name(&route));
+        match fake.get(&path) {
+            None => {
+                fake.put(made);
+            }
+            Some(_) => settle(
+                fake,
+                &path,
+                &json!({"spec": {"rules": made["spec"]["rules"]}}),
+            ),
+        }
+    }
+    for mut route in fake.all("httproutes") {
+        let seen = route["metadata"]["generation"].clone();
+        let before = route["status"].clone();
+        for parent in route["status"]["parents"]
+            .as_array_mut()
+            .into_iter()
+            .flatten()
+        {
+            for condition in parent["conditions"].as_array_mut().into_iter().flatten() {
+                condition["observedGeneration"] = seen.clone();
+            }
+        }
+        if route["status"] != before {
+            fake.merge(
+                &format!("httproutes/{HERE}/{}", name(&route)),
+                &json!({"status": route["status"]}),
+            );
+        }
+    }
+}
+
+/// KEDA: what it is paused at, and its least number; its triggers are silent, and a forced activation is at its next poll.
+fn keda(fake: &FakeKube) {
+    for it in fake.all("scaledobjects") {
+        let target = &it["spec"]["scaleTargetRef"];
+        let plural = match text(target, "/kind") {
+            "InferenceSet" => "inferencesets",
+            "StatefulSet" => "statefulsets",
+            _ => "deployments",
+        };
+        let path = format!("{plural}/{HERE}/{}", text(target, "/name"));
+        let Some(now) = replicas(fake, &path) else {
+            continue;
+        };
+        let set = |key: &str| {
+            it["metadata"]["annotations"][format!("autoscaling.keda.sh/{key}")].as_str()
+        };
+        if let Some(held) = set("paused-replicas") {
+            scale(fake, &path, held.parse().unwrap());
+        } else if set("paused") != Some("true") {
+            let least = it["spec"]["minReplicaCount"].as_u64().unwrap_or(0);
+            scale(fake, &path, now.max(least));
+        }
+    }
+}
+
+const MADE_BY: &str = "inferenceset.kaito.sh/created-by";
+
+/// KAITO: a set's replicas are workspaces, and a workspace has a StatefulSet.
+fn kaito(fake: &FakeKube) {
+    for set in fake.all("inferencesets") {
+        let wanted = set["spec"]["replicas"].as_u64().unwrap_or(1);
+        let names: Vec<String> = (0..wanted).map(|i| format!("{}-{i}", name(&set))).collect();
+        for one in &names {
+            if fake.get(&format!("workspaces/{HERE}/{one}")).is_none() {
+                let mut it = fixtures::workspace(HERE, one, "phi-4", "Standard_NC40ads_H100_v5");
+                it["metadata"]["labels"] = json!({MADE_BY: name(&set)});
+                fake.put(it);
+            }
+        }
+        for it in fake.all("workspaces") {
+            let mine = it["metadata"]["labels"][MADE_BY] == name(&set);
+            if mine && !names.iter().any(|one| one == name(&it)) {
+                fake.delete(&format!("statefulsets/{HERE}/{}", name(&it)));
+                fake.delete(&format!("workspaces/{HERE}/{}", name(&it)));
+            }
+        }
+    }
+    for it in fake.all("workspaces") {
+        if fake
+            .get(&format!("statefulsets/{HERE}/{}", name(&it)))
+            .is_none()
+        {
+            let set = it["metadata"]["labels"][MADE_BY].as_str();
+            let mut labels = json!({"kaito.sh/workspace": name(&it)});
+            if let Some(set) = set {
+                labels[MADE_BY] = set.into();
+            }
+            let mut made = statefulset(name(&it), 1, &labels);
+            made["metadata"]["ownerReferences"] = json!([{
+                "apiVersion": "kaito.sh/v1beta1", "kind": "Workspace", "name": name(&it),
+                "uid": it["metadata"]["uid"], "controller": true,
+            }]);
+            fake.put(made);
+        }
+    }
+}
+
+/// KServe in Standard mode, and LLMInferenceServices.
+fn kserve(fake: &FakeKube) {
+    for it in fake.all("inferenceservices") {
+        let notes = &it["metadata"]["annotations"];
+        let Some(class) = notes["serving.kserve.io/autoscalerClass"].as_str() else {
+            continue;
+        };
+        let predictor = format!("{}-predictor", name(&it));
+        let mut made: BTreeMap<&str, Value> = BTreeMap::new();
+        let labels = json!({"serving.kserve.io/inferenceservice": name(&it)});
+        let min = it["spec"]["predictor"]["minReplicas"].as_u64().unwrap_or(1) as u32;
+        let max = it["spec"]["predictor"]["maxReplicas"].as_u64().unwrap_or(1) as u32;
+        let mut deployment = belonging(&predictor, min.max(1), &labels);
+        deployment["spec"]["template"]["spec"]["containers"][0]["args"] =
+            json!([format!("--model_name={}", name(&it))]);
+        made.insert("deployments", deployment);
+        match class {
+            "hpa" => {
+                made.insert(
+                    "horizontalpodautoscalers",
+                    fixtures::hpa(HERE, &predictor, &predictor, min, max),
+                );
+            }
+            "keda" => {
+                made.insert(
+                    "scaledobjects",
+                    fixtures::scaled_object(HERE, &predictor, &predictor, min, max),
+                );
+            }
+            _ => {}
+        }
+        let path = |plural: &str| format!("{plural}/{HERE}/{predictor}");
+        let stopped = notes["serving.kserve.io/stop"] == "true";
+        for (plural, object) in made {
+            match (stopped, fake.get(&path(plural)).is_some()) {
+                (true, true) => {
+                    fake.delete(&path(plural));
+                }
+                (false, false) => {
+                    fake.put(object);
+                }
+                _ => {}
+            }
+        }
+        if class == "none" && !stopped {
+            scale(fake, &path("deployments"), min.into());
+        }
+        if class == "hpa" && !stopped {
+            settle(
+                fake,
+                &path("horizontalpodautoscalers"),
+                &json!({"spec": {"minReplicas": min}}),
+            );
+        }
+    }
+    for it in fake.all("llminferenceservices") {
+        if let Some(wanted) = it["spec"]["replicas"].as_u64() {
+            scale(
+                fake,
+                &format!("deployments/{HERE}/{}-kserve", name(&it)),
+                wanted,
+            );
+        }
+    }
+}
+
+/// Knative, when its windows are over: as many as its least number says.
+fn knative(fake: &FakeKube) {
+    for it in fake.all("revisions") {
+        let least = &it["metadata"]["annotations"]["autoscaling.knative.dev/min-scale"];
+        let Some(least) = least.as_str() else {
+            continue;
+        };
+        let path = format!("deployments/{HERE}/{}-deployment", name(&it));
+        let now = replicas(fake, &path).unwrap_or(0);
+        match least.parse::<u64>().unwrap() {
+            0 => scale(fake, &path, 0),
+            least => scale(fake, &path, now.max(least)),
+        }
+    }
+}

@@ -63,7 +63,7 @@ async fn a_long_list_comes_in_pages_and_is_whole() {
     let more = |it: &crate::fake_kube::Call| {
         it.resource == "deployments" && !it.param("continue").is_empty()
     };
-    assert_eq!(bench.fake.calls().iter().filter(|it| more(it)).count(), 1);
+    assert_eq!(bench.fake.calls().iter().filter(|it| more(it)).count(), 2);
 }
 
 #[tokio::test]

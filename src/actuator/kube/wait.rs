@@ -142,7 +142,7 @@ impl Hand {
             let b = fleet.backend(id);
             b.is_none_or(|b| b.live.read_at.is_some() || empty(b)) || unread(fleet).is_some()
         };
-        let known = self.until(READABLE, known).await;
+        let known = self.until(READABLE * self.pace, known).await;
         let why = self.seen().and_then(|fleet| unread(&fleet));
         match (known, why) {
             (Ok(()), None) => Ok(()),

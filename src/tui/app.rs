@@ -12,6 +12,10 @@ use super::theme::Theme;
 pub struct App {
     /// The picture to draw.
     pub fleet: Arc<Fleet>,
+    /// All of it, where only one of several clusters is drawn.
+    pub whole: Arc<Fleet>,
+    /// The cluster that is drawn alone.
+    pub only: Option<String>,
     /// Whether pictures still arrive.
     pub link: Link,
     /// Who sits here; goes with each command into the audit.
@@ -239,6 +243,8 @@ impl App {
     pub fn new(fleet: Arc<Fleet>, theme: Theme, operator: String, read_only: bool) -> Self {
         let selected = fleet.backends.first().map(|b| b.id.clone());
         Self {
+            whole: Arc::clone(&fleet),
+            only: None,
             fleet,
             link: Link::Live,
             operator,
@@ -262,6 +268,16 @@ impl App {
             theme,
             size: (80, 24),
         }
+    }
+
+    /// Takes a new picture, or the part of it that is looked at.
+    pub fn take(&mut self, fleet: Arc<Fleet>) -> Arc<Fleet> {
+        let shown = match &self.only {
+            Some(cluster) => Arc::new(fleet.only(cluster)),
+            None => Arc::clone(&fleet),
+        };
+        self.whole = fleet;
+        std::mem::replace(&mut self.fleet, shown)
     }
 
     /// The selected backend, where it still exists.

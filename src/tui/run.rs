@@ -191,7 +191,7 @@ impl Console {
         let (reply, answer) = oneshot::channel();
         let order = Order {
             // What the operator decided by is what the picture showed.
-            expects: Some(self.app.fleet.version(&command)),
+            expects: Some(self.app.whole.version(&command)),
             rehearse: false,
             command,
             by: Actor::Operator(self.app.operator.clone()),

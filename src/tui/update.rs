@@ -32,7 +32,7 @@ pub fn update(app: &mut App, event: Event) -> Vec<Effect> {
             Vec::new()
         }
         Event::Snapshot(fleet) => {
-            let before = std::mem::replace(&mut app.fleet, fleet);
+            let before = app.take(fleet);
             app.link = Link::Live;
             follow(app, &before);
             confirm::follow(app);

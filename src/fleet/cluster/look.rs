@@ -1,5 +1,7 @@
 //! What needs attention on clusters, each with what to do about it.
 
+use chrono::{DateTime, Utc};
+
 use super::place::{Autoscaler, Phase, Place};
 use super::{Cluster, PartState};
 use crate::fleet::finding::{Finding, Severity};
@@ -20,17 +22,30 @@ impl Fleet {
     /// Looks at the clusters and at what lives on them.
     pub(in crate::fleet) fn look_at_clusters(&self) -> Vec<Finding> {
         let mut out: Vec<Finding> = Vec::new();
-        for cluster in &self.clusters {
-            out.extend(stale(cluster));
-            out.extend(unseen(cluster));
-            out.extend(spare(cluster));
-        }
         for b in &self.backends {
             if let Some(place) = &b.place {
                 out.extend(self.look_at_place(b, place));
             }
         }
+        for cluster in &self.clusters {
+            out.extend(stale(cluster));
+            out.extend(unseen(cluster));
+            out.extend(spare(cluster));
+        }
         out
+    }
+
+    /// Since when something that is shown of a cluster is old; `None` while all of it is followed.
+    pub fn old_since(&self) -> Option<DateTime<Utc>> {
+        let parts = self.clusters.iter().flat_map(|it| &it.parts);
+        let old = parts.filter_map(|it| match &it.state {
+            PartState::Stale { since, .. } => Some(*since),
+            PartState::Loading
+            | PartState::Followed
+            | PartState::Absent
+            | PartState::Forbidden { .. } => None,
+        });
+        old.min()
     }
 
     fn look_at_place(&self, b: &Backend, place: &Place) -> Option<Finding> {

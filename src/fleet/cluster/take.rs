@@ -22,6 +22,34 @@ impl Fleet {
         !self.clusters.is_empty()
     }
 
+    /// The part of it that lives on one cluster: its figures are of that alone.
+    #[must_use]
+    pub fn only(&self, cluster: &str) -> Self {
+        let prefix = format!("{cluster}:");
+        let here = |b: &Backend| match &b.place {
+            Some(place) => *place.cluster == *cluster,
+            None => b.id.as_str().starts_with(&prefix),
+        };
+        let mut part = self.clone();
+        part.backends.retain(|b| here(b));
+        let there = |id: &BackendId| part.backends.iter().any(|b| b.id == *id);
+        let models = self.models.iter().filter_map(|model| {
+            let mut model = Model::clone(model);
+            model.backends.retain(there);
+            model.routes.retain(|rule| {
+                rule.refs
+                    .iter()
+                    .any(|it| it.backend.as_ref().is_some_and(there))
+            });
+            (!model.backends.is_empty()).then(|| Arc::new(model))
+        });
+        part.models = models.collect();
+        part.clusters.retain(|it| *it.name == *cluster);
+        part.name = format!("{}: {cluster}", self.name);
+        part.review();
+        part
+    }
+
     /// Applies what a cluster said.
     pub(in crate::fleet) fn take_cluster(&mut self, seen: Seen, at: DateTime<Utc>) {
         let now = self.now.max(at);

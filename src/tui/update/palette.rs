@@ -114,7 +114,15 @@ fn every(app: &App) -> Vec<String> {
             .collect();
         format!("weights {} {}", m.id, weights.join(" "))
     });
+    let clusters = app
+        .whole
+        .clusters
+        .iter()
+        .filter(|_| app.whole.clusters.len() > 1);
+    let clusters = clusters.map(|it| format!("fleet {}", it.name));
+    let clusters = clusters.chain((app.whole.clusters.len() > 1).then(|| "fleet all".to_owned()));
     words
+        .chain(clusters)
         .chain(screens)
         .chain(themes)
         .chain(sorts)
@@ -181,6 +189,7 @@ fn run(app: &mut App, line: &str) -> Vec<Effect> {
             }
             None => unknown(app, line),
         },
+        ("fleet", _) => only(app, args[0]),
         ("theme", _) => match Theme::named(args[0], app.theme.glyphs) {
             Ok(theme) => {
                 app.theme = theme;
@@ -203,6 +212,23 @@ fn run(app: &mut App, line: &str) -> Vec<Effect> {
         ),
         _ => unknown(app, line),
     }
+}
+
+/// Looks at one of several clusters, or at all of them again.
+fn only(app: &mut App, name: &str) -> Vec<Effect> {
+    let known = app.whole.clusters.iter().any(|it| *it.name == *name);
+    if name != "all" && !known {
+        let all: Vec<&str> = app.whole.clusters.iter().map(|it| &*it.name).collect();
+        let what = format!("no cluster `{name}`; there are {}", all.join(", "));
+        return toast(app, what, true);
+    }
+    app.only = (name != "all").then(|| name.to_owned());
+    let whole = std::sync::Arc::clone(&app.whole);
+    app.take(whole);
+    if app.backend().is_none() {
+        app.selected = app.fleet.backends.first().map(|b| b.id.clone());
+    }
+    Vec::new()
 }
 
 fn pin_line(app: &mut App, backend: BackendId, rest: &[&str]) -> Vec<Effect> {

@@ -9,6 +9,7 @@ mod layout;
 mod log;
 mod money;
 mod past;
+mod place;
 mod serving;
 
 use ratatui::buffer::Buffer;
@@ -43,6 +44,12 @@ pub fn render(app: &App, area: Rect, buf: &mut Buffer) {
         height: area.height.saturating_sub(used),
         ..area
     };
+    let placed = place::render(app, backend, body, buf);
+    let body = Rect {
+        y: body.y + placed,
+        height: body.height - placed,
+        ..body
+    };
     match &backend.state {
         State::Ready { .. } | State::Limited { .. } | State::Down { .. } => {
             hosted::render(app, backend, body, buf);
@@ -58,7 +65,9 @@ pub fn render(app: &App, area: Rect, buf: &mut Buffer) {
 fn nothing(app: &App, area: Rect, buf: &mut Buffer) {
     let title = heading(&app.theme, "Backend");
     let inner = panel::render(&app.theme, area, &title, &Line::default(), buf);
-    let said = if app.fleet.backends.is_empty() {
+    let said = if app.fleet.backends.is_empty() && app.fleet.is_on_clusters() {
+        "Nothing that serves models was found. Name it with [[cluster.workload]] in a config."
+    } else if app.fleet.backends.is_empty() {
         "This fleet has no backends. Add a [[model]] with a [[model.backend]] to its config."
     } else {
         "No backend is selected. Go to the Fleet screen with 1 and choose one with enter."

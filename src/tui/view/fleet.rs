@@ -200,6 +200,28 @@ fn summary(app: &App, room: usize) -> Line<'static> {
     Line::from(spans)
 }
 
+/// Why nothing of a cluster is there.
+fn on_cluster(app: &App) -> (&'static str, Role) {
+    use crate::fleet::cluster::PartState;
+    let parts = || app.fleet.clusters.iter().flat_map(|it| &it.parts);
+    let loading = parts().next().is_none() || parts().any(|it| it.state == PartState::Loading);
+    if app.fleet.old_since().is_some() {
+        (
+            "The cluster does not answer; the line above says why.",
+            Role::Critical,
+        )
+    } else if loading {
+        ("Looking at the cluster…", Role::Text)
+    } else if parts().any(|it| matches!(it.state, PartState::Forbidden { .. })) {
+        (
+            "Nothing may be seen here; the line above says what.",
+            Role::Critical,
+        )
+    } else {
+        ("Nothing that serves models was found.", Role::Text)
+    }
+}
+
 /// An empty fleet says why it is empty, and what to do.
 fn empty(app: &App, area: Rect, buf: &mut Buffer) {
     let theme = &app.theme;
@@ -208,6 +230,13 @@ fn empty(app: &App, area: Rect, buf: &mut Buffer) {
         Link::Lost(_) | Link::Away(..) => vec![
             ("The fleet is gone; the header says why.", Role::Critical),
             ("Start it again, or leave with q.", Role::Dim),
+        ],
+        Link::Live | Link::Stale(_) if app.fleet.is_on_clusters() => vec![
+            on_cluster(app),
+            (
+                "What is not found by itself is named with [[cluster.workload]] in a config.",
+                Role::Dim,
+            ),
         ],
         Link::Live | Link::Stale(_) => vec![
             ("This fleet has no backends.", Role::Text),

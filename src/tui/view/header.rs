@@ -6,6 +6,7 @@ use ratatui::text::{Line, Span};
 
 use crate::fleet::Usd;
 use crate::tui::app::{App, Link};
+use crate::tui::text;
 use crate::tui::theme::Role;
 use crate::tui::widget::panel;
 
@@ -142,7 +143,17 @@ fn fit(app: &App, parts: &mut Vec<Part>, right: &mut Vec<Part>, room: usize) {
 fn link(app: &App, most: usize) -> Vec<Span<'static>> {
     let (glyph, text, role) = match &app.link {
         Link::Loading => (app.theme.glyphs.unknown, "loading".to_owned(), Role::Waking),
-        Link::Live => (app.theme.glyphs.warm, "live".to_owned(), Role::Good),
+        Link::Live => match app.fleet.old_since() {
+            Some(since) => {
+                let age = text::age(app.fleet.now - since);
+                (
+                    app.theme.glyphs.failed,
+                    format!("{age} old"),
+                    Role::Critical,
+                )
+            }
+            None => (app.theme.glyphs.warm, "live".to_owned(), Role::Good),
+        },
         Link::Stale(seconds) => (
             app.theme.glyphs.asleep,
             format!("stale {seconds}s"),

@@ -124,6 +124,9 @@ fn state_words(app: &App, backend: &Backend) -> String {
 fn detail(app: &App, backend: &Backend, since: chrono::TimeDelta) -> String {
     match &backend.state {
         State::Waking(wake) => format!("{}, asked for by {}", text::clock(since), wake.by),
+        State::Draining(drain) if backend.place.is_some() => {
+            format!("{} by {}", text::clock(since), drain.by)
+        }
         State::Draining(drain) => {
             let left = text::clock(drain.deadline - app.fleet.now);
             let n = backend.live.running.unwrap_or(0);
@@ -197,7 +200,7 @@ fn about(app: &App, backend: &Backend) -> Vec<(String, Role)> {
         ));
     }
     match &backend.kind {
-        Kind::SelfHosted(facts) => own(facts, &mut said),
+        Kind::SelfHosted(facts) => own(facts, backend.place.is_some(), &mut said),
         Kind::Hosted(facts) => said.push((facts.provider.clone(), Role::Hosted)),
     }
     said.push((format!("weight {}", backend.weight), Role::Dim));
@@ -207,7 +210,7 @@ fn about(app: &App, backend: &Backend) -> Vec<(String, Role)> {
     said
 }
 
-fn own(facts: &SelfHosted, said: &mut Vec<(String, Role)>) {
+fn own(facts: &SelfHosted, placed: bool, said: &mut Vec<(String, Role)>) {
     if !facts.hardware.is_empty() {
         said.push((facts.hardware.clone(), Role::SelfHosted));
     }
@@ -217,8 +220,11 @@ fn own(facts: &SelfHosted, said: &mut Vec<(String, Role)>) {
         Capacity::Reserved => "reserved",
     };
     said.push((capacity.to_owned(), Role::Text));
-    if facts.replicas != 1 {
+    if facts.replicas != 1 && !placed {
         said.push((format!("{} replicas", facts.replicas), Role::Text));
+    }
+    if placed {
+        return;
     }
     let sleep = match (facts.sleep, facts.sleep.bills_asleep()) {
         (SleepWay::Never, _) => "cannot sleep",

@@ -303,6 +303,20 @@ fn gpu(app: &App, b: &Backend, place: Rect, buf: &mut Buffer) {
 /// The pin, or what happens next by itself.
 fn pin(app: &App, b: &Backend) -> (String, Role) {
     let now = app.fleet.now;
+    if let Some(doing) = &b.doing {
+        return (doing.clone(), Role::Waking);
+    }
+    if let Some(place) = &b.place
+        && place.ready != place.wanted
+        && place.wanted > 0
+    {
+        let role = if place.ready < place.wanted {
+            Role::Warning
+        } else {
+            Role::Dim
+        };
+        return (format!("{}/{} ready", place.ready, place.wanted), role);
+    }
     if let Some(pin) = &b.pin {
         let until = pin.until.map_or_else(
             || "pinned".to_owned(),
@@ -315,7 +329,7 @@ fn pin(app: &App, b: &Backend) -> (String, Role) {
             Some(e) => (format!("eta {}", text::clock(e.left_median)), Role::Waking),
             None => (String::new(), Role::Dim),
         },
-        State::Draining(drain) if !drain.stopping => {
+        State::Draining(drain) if !drain.stopping && b.place.is_none() => {
             let left = b.live.in_flight.max(b.live.running.unwrap_or(0));
             (
                 format!("{left} left, ≤ {}", text::clock(drain.deadline - now)),

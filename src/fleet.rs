@@ -49,7 +49,7 @@ pub use id::{BackendId, ModelId};
 pub use message::{Action, Actor, AuditEntry, Command, Observation, Receipt, Refusal};
 pub use model::Model;
 pub use money::Usd;
-pub use preview::{Preview, preview};
+pub use preview::{Preview, preview, preview_by};
 pub use request::RequestRecord;
 pub use wake::{Stage, State};
 

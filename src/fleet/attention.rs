@@ -36,6 +36,7 @@ impl Fleet {
             .iter()
             .filter_map(|b| self.look_at(b))
             .collect();
+        findings.extend(self.look_at_clusters());
         for model in &self.models {
             let mut all = self.backends_of(&model.id).peekable();
             if all.peek().is_some() && all.all(|b| b.drained.is_some()) {

@@ -7,6 +7,7 @@
 mod decide;
 pub(in crate::fleet) mod follow;
 pub mod keda;
+mod look;
 pub mod mark;
 pub mod object;
 mod pin;

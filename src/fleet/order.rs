@@ -77,7 +77,14 @@ impl Fleet {
 
     /// Why `command` would be refused now; `None` when it would not.
     pub fn refusal(&self, command: &Command) -> Option<Refusal> {
-        self.check(command).err()
+        if let Err(refusal) = self.check(command) {
+            return Some(refusal);
+        }
+        if !self.is_on_clusters() || matches!(command.inner(), Command::Undo) {
+            return None;
+        }
+        let nobody = Actor::Operator(String::new());
+        self.plan(command, &nobody, self.now).err()
     }
 
     #[expect(clippy::too_many_lines, reason = "one arm a command, in one place")]

@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::Fleet;
 use super::backend::{Backend, SleepWay};
+use super::cluster::plan::{Plan, Write};
 use super::figures::over;
 use super::id::{BackendId, ModelId};
 use super::ledger::Minute;
@@ -42,12 +43,26 @@ pub struct Preview {
     pub refused: Option<String>,
     /// It stops work or costs money: show this and ask first.
     pub confirm: bool,
+    /// It would be refused, and can be forced.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub forceable: bool,
+    /// On a cluster: what is done there, in order, in words.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<String>,
+    /// On a cluster: the calls that change something, in order, as the API gets them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub calls: Vec<Write>,
 }
 
 /// What `command` will do in `fleet` now. Pure: nothing changes.
 ///
 /// Two pictures are compared: this one, and a copy in which the command has been carried out and its wakes and drains have ended.
 pub fn preview(fleet: &Fleet, command: &Command) -> Preview {
+    preview_by(fleet, command, &Actor::Operator(String::new()))
+}
+
+/// The same for somebody by name: what is written on a cluster says who did it.
+pub fn preview_by(fleet: &Fleet, command: &Command, by: &Actor) -> Preview {
     let verb = command.verb();
     let mut preview = Preview {
         verb: verb[..1].to_uppercase() + &verb[1..],
@@ -56,6 +71,12 @@ pub fn preview(fleet: &Fleet, command: &Command) -> Preview {
         ..Preview::default()
     };
     if preview.refused.is_some() {
+        let forced = Command::Force {
+            command: Box::new(command.clone()),
+        };
+        preview.forceable = fleet.is_on_clusters()
+            && !matches!(command, Command::Force { .. })
+            && fleet.refusal(&forced).is_none();
         return preview;
     }
     let after = settled(fleet, command);
@@ -69,11 +90,19 @@ pub fn preview(fleet: &Fleet, command: &Command) -> Preview {
         tell_traffic(&mut preview, fleet, &after, &model);
     }
     tell_money(&mut preview, fleet, &after, command);
+    for plan in plans(fleet, command, by) {
+        preview
+            .steps
+            .extend(plan.steps.iter().map(|it| it.step.words()));
+        preview.calls.extend(plan.writes());
+        preview.warnings.extend(plan.warnings);
+    }
     preview.confirm = match command.inner() {
         Command::Sleep { .. }
         | Command::Drain { .. }
         | Command::Weights { .. }
         | Command::Flip { .. } => true,
+        _ if fleet.is_on_clusters() => true,
         Command::Wake { .. }
         | Command::Pin { .. }
         | Command::Undrain { .. }
@@ -86,6 +115,19 @@ pub fn preview(fleet: &Fleet, command: &Command) -> Preview {
         }
     };
     preview
+}
+
+/// What a command does on clusters.
+fn plans(fleet: &Fleet, command: &Command, by: &Actor) -> Vec<Plan> {
+    if !fleet.is_on_clusters() {
+        return Vec::new();
+    }
+    if matches!(command.inner(), Command::Undo) {
+        let entry = fleet.next_undo().map(|(_, entry)| Arc::clone(entry));
+        let steps = entry.iter().flat_map(|entry| &entry.restore);
+        return steps.flat_map(|step| plans(fleet, step, by)).collect();
+    }
+    fleet.plan(command, by, fleet.now).into_iter().collect()
 }
 
 /// The picture once `command` has been carried out and nothing is under way any more.
@@ -109,7 +151,15 @@ fn settled(fleet: &Fleet, command: &Command) -> Fleet {
                 State::Draining(_) if b.sleep_way() == SleepWay::Never => {
                     b.state = State::Warm { since }
                 }
-                State::Draining(_) => b.state = State::Asleep { since },
+                State::Draining(_) => {
+                    b.state = State::Asleep { since };
+                    // Its machines are given back in time, but for a workspace's.
+                    if b.sleep_way() == SleepWay::Release
+                        && let Some(place) = &mut b.place
+                    {
+                        Arc::make_mut(place).nodes.clear();
+                    }
+                }
                 State::Unknown { .. }
                 | State::Asleep { .. }
                 | State::Warm { .. }
@@ -178,6 +228,10 @@ fn tell_backend(preview: &mut Preview, fleet: &Fleet, before: &Backend, then: &B
         preview.affected = running;
         let grace = span(facts.grace);
         preview.what.push(match running {
+            // Its own page alone would know.
+            0 if before.place.is_some() && before.live.running.is_none() => {
+                "How much runs on it is not known: its pods are not read".into()
+            }
             0 => "Nothing runs on it now".into(),
             n => format!(
                 "{n} running {} finish, cut after {grace} at most",

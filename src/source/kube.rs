@@ -6,6 +6,7 @@ mod build;
 mod feeds;
 mod find;
 mod log;
+mod machines;
 mod object;
 mod permit;
 mod read;
@@ -244,7 +245,7 @@ impl Reading {
         // Whose a machine is, only one who sees all pods can say.
         let sees_all = self.settings.namespaces.is_empty() && self.settings.selector.is_none();
         let spare = if sees_all && pods_known {
-            build::spare(&self.world, &self.settings)
+            machines::spare(&self.world, &self.settings)
         } else {
             Vec::new()
         };

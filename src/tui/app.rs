@@ -38,12 +38,30 @@ pub struct App {
     pub frozen: Option<Arc<Fleet>>,
     /// Weights being edited on the Routing screen, not yet applied; by backend of the selected model.
     pub draft: Option<Vec<(BackendId, u32)>>,
+    /// What the cluster says of the command in the open dialog.
+    pub rehearsal: Rehearsal,
+    /// The open dialog shows the exact calls, from this line on.
+    pub exact: Option<usize>,
     /// Short messages, newest last.
     pub toasts: Vec<Toast>,
     /// Colours and glyphs.
     pub theme: Theme,
     /// Columns and rows of the terminal.
     pub size: (u16, u16),
+}
+
+/// What a cluster says of a command that is only tried.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Rehearsal {
+    /// Nothing is asked of any.
+    #[default]
+    None,
+    /// It was asked.
+    Asked,
+    /// It would take it; in words.
+    Accepted(String),
+    /// It would not; why.
+    Refused(String),
 }
 
 /// Whether pictures still arrive.
@@ -238,6 +256,8 @@ impl App {
             scroll: 0,
             frozen: None,
             draft: None,
+            rehearsal: Rehearsal::None,
+            exact: None,
             toasts: Vec::new(),
             theme,
             size: (80, 24),

@@ -21,6 +21,8 @@ pub enum Event {
     Snapshot(Arc<Fleet>),
     /// What came of a command.
     Answer(Result<Receipt, Refusal>),
+    /// What a cluster says of a command that was only tried.
+    Rehearsed(Command, Result<Receipt, Refusal>),
     /// No picture for this many wall seconds.
     Quiet(u64),
     /// The fleet is gone, and why.
@@ -36,6 +38,8 @@ pub enum Event {
 pub enum Effect {
     /// Send this to the fleet.
     Send(Command),
+    /// Have a cluster check it, and change nothing.
+    Rehearse(Command),
     /// Put this on the clipboard (OSC 52).
     Copy(String),
     /// Send [`Event::Expired`] with this number after a few seconds.

@@ -165,6 +165,7 @@ impl Console {
                 .frames
                 .request_lazily(now, patience(&self.app.fleet, next)),
             Event::Answer(_)
+            | Event::Rehearsed(..)
             | Event::Quiet(_)
             | Event::Closed(_)
             | Event::Lost(_)
@@ -175,6 +176,7 @@ impl Console {
         for effect in update(&mut self.app, event) {
             match effect {
                 Effect::Send(command) => self.send(command),
+                Effect::Rehearse(command) => self.rehearse(command),
                 Effect::Copy(text) => copy(&text)?,
                 Effect::Expire(id) => self.later(TOAST, Event::Expired(id)),
                 Effect::Redraw => self.redraw()?,
@@ -211,6 +213,26 @@ impl Console {
             });
             // The console may have been left meanwhile.
             let _ = back.send(Event::Answer(answer)).await;
+        });
+    }
+
+    fn rehearse(&self, command: crate::fleet::Command) {
+        let (reply, answer) = oneshot::channel();
+        let order = Order {
+            command: command.clone(),
+            by: Actor::Operator(self.app.operator.clone()),
+            expects: None,
+            rehearse: true,
+            reply: Some(reply),
+        };
+        let (orders, back) = (self.handle.orders.clone(), self.back.clone());
+        tokio::spawn(async move {
+            // Without an answer the dialog stays as it is: what is applied is answered in any case.
+            if orders.send(order).await.is_ok()
+                && let Ok(answer) = answer.await
+            {
+                let _ = back.send(Event::Rehearsed(command, answer)).await;
+            }
         });
     }
 

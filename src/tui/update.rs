@@ -1,6 +1,6 @@
 //! How the console's state changes: one event in, effects out, nothing awaited.
 
-mod confirm;
+pub(super) mod confirm;
 mod mouse;
 mod normal;
 pub mod palette;
@@ -47,6 +47,10 @@ pub fn update(app: &mut App, event: Event) -> Vec<Effect> {
             toast(app, format!("{}{undo}", receipt.said), false)
         }
         Event::Answer(Err(refusal)) => toast(app, refusal.to_string(), true),
+        Event::Rehearsed(command, answer) => {
+            confirm::rehearsed(app, &command, answer);
+            Vec::new()
+        }
         Event::Quiet(seconds) => {
             match &mut app.link {
                 Link::Lost(_) => {}

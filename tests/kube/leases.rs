@@ -166,6 +166,21 @@ async fn somebody_elses_lease_is_not_given_back() {
     assert_eq!(lease["spec"]["holderIdentity"], "ben-2");
 }
 
+#[tokio::test]
+async fn one_whose_lease_was_taken_over_goes_no_further() {
+    let (bench, _world) = cluster().await;
+    let open = bench.fleet().await;
+    half_drained(&bench, &open).await;
+    put_lease(&bench.fake, "ben-2", Utc::now());
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(11)).await;
+    tokio::time::resume();
+    let said = open.ended("drain", 1).await;
+    assert_eq!(said, "ben has taken it over; what was done stands");
+    assert_eq!(replicas(&bench.fake), 2);
+    assert_eq!(weights(&bench.fake), [0, 10]);
+}
+
 /// A console that is killed in the midst of a drain, and a second one that comes after.
 async fn after_a_death() -> (Bench, World, Open) {
     let (bench, world) = cluster().await;

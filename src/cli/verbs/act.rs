@@ -10,7 +10,7 @@ use tokio::sync::oneshot;
 
 use super::super::exit::{Ended, Kind};
 use super::{Form, Output, Verb, table, wait};
-use crate::fleet::{Actor, BackendId, Command, Fleet, Preview, State, preview};
+use crate::fleet::{Actor, BackendId, Command, Fleet, Preview, State, preview_by};
 use crate::handle::{FleetHandle, Order};
 
 /// How a command is carried out.
@@ -22,6 +22,9 @@ pub(in crate::cli) struct How {
     /// Does not ask, whatever it stops or costs
     #[arg(long, short)]
     yes: bool,
+    /// On a cluster: goes on against what would be refused, where that is possible
+    #[arg(long)]
+    force: bool,
     #[command(flatten)]
     form: Form,
 }
@@ -169,14 +172,35 @@ pub(super) async fn order(
             None => Ok(()),
         };
     }
+    let command = if how.force && fleet.is_on_clusters() {
+        Command::Force {
+            command: Box::new(command),
+        }
+    } else {
+        command
+    };
     if let Some(refusal) = fleet.refusal(&command) {
         return Err(Ended::from(refusal).into());
     }
-    let seen = preview(&fleet, &command);
+    let by = Actor::Operator(operator);
+    let seen = preview_by(&fleet, &command, &by);
     if how.dry_run {
+        if !seen.calls.is_empty() {
+            rehearse(handle, &command, &by).await?;
+        }
         return match how.form.output {
             Output::Json => table::document(json!({"preview": seen})),
-            Output::Table => table::say(told(&seen).trim_end()),
+            Output::Table => {
+                let calls = seen.calls.iter().map(|call| {
+                    let body = serde_json::to_string(&call.body).unwrap_or_default();
+                    format!(
+                        "{} {}\n  {}: {body}",
+                        call.method, call.path, call.content_type
+                    )
+                });
+                let calls: Vec<String> = calls.collect();
+                table::say(&format!("{}{}", told(&seen), calls.join("\n")))
+            }
         };
     }
     if seen.confirm && !how.yes {
@@ -187,7 +211,7 @@ pub(super) async fn order(
         expects: Some(fleet.version(&command)),
         rehearse: false,
         command: command.clone(),
-        by: Actor::Operator(operator),
+        by,
         reply: Some(reply),
     };
     let gone = || {
@@ -226,6 +250,22 @@ pub(super) async fn order(
     }
 }
 
+/// Has the cluster check it, and changes nothing.
+async fn rehearse(handle: &FleetHandle, command: &Command, by: &Actor) -> Result<()> {
+    let (reply, answer) = oneshot::channel();
+    let order = Order {
+        command: command.clone(),
+        by: by.clone(),
+        expects: None,
+        rehearse: true,
+        reply: Some(reply),
+    };
+    let gone = || Ended::new(Kind::Failed, "the fleet did not answer", "");
+    handle.orders.send(order).await.map_err(|_| gone())?;
+    answer.await.map_err(|_| gone())?.map_err(Ended::from)?;
+    Ok(())
+}
+
 /// Asks the person at the terminal.
 fn confirm(seen: &Preview) -> Result<()> {
     let mut out = io::stderr();
@@ -262,6 +302,9 @@ fn told(seen: &Preview) -> String {
     }
     if let Some((was, is)) = seen.burn {
         lines.push(format!("cost: ${was}/h -> ${is}/h"));
+    }
+    for (i, step) in seen.steps.iter().enumerate() {
+        lines.push(format!("{}. {step}", i + 1));
     }
     lines.join("\n  ") + "\n"
 }

@@ -65,7 +65,7 @@ pub(super) async fn until_done(
     command: &Command,
     patience: Duration,
 ) -> Result<()> {
-    let (id, end) = match command {
+    let (id, end) = match command.inner() {
         Command::Wake { backend } | Command::Undrain { backend } => (backend, End::Warm),
         Command::Sleep { backend } | Command::Drain { backend } => (backend, End::Down),
         Command::Pin { .. }

@@ -1,13 +1,13 @@
 //! One backend's place, from what was found and its pods.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::find::Found;
 use super::log::Source;
-use super::object::{Event, Key, Made, Meta, Pod, Workload};
+use super::machines::{claims, machines, region};
+use super::object::{Event, Key, Meta, Pod, Workload};
 use super::read::{Engine, Paged};
 use super::settings::Settings;
 use super::stage::{needs_node, serving_of, stages};
@@ -17,7 +17,7 @@ use crate::fleet::backend::{Capacity, Kind as Sort, SelfHosted, SleepWay};
 use crate::fleet::cluster::SeenBackend;
 use crate::fleet::cluster::mark::{KEY, Mark};
 use crate::fleet::cluster::object::{Kind, Object};
-use crate::fleet::cluster::place::{Autoscaler, Machine, Owner, Phase, Place, Rule, Trouble};
+use crate::fleet::cluster::place::{Autoscaler, Owner, Phase, Place, Rule, Trouble};
 
 /// The backend as it stands now.
 pub(super) fn build(
@@ -111,42 +111,6 @@ pub(super) fn build(
     }
 }
 
-/// Where the cluster is, as far as its machines say so alike.
-fn region(world: &World) -> &str {
-    world
-        .nodes
-        .values()
-        .map(|it| &*it.made.region)
-        .find(|it| !it.is_empty())
-        .unwrap_or_default()
-}
-
-/// Machines with GPUs that nobody's pod has, and that were made for nobody.
-pub(super) fn spare(world: &World, settings: &Settings) -> Vec<Machine> {
-    let free = world.nodes.values().filter(|node| {
-        let made_for = ["kaito.sh/workspace", "karpenter.kaito.sh/workspace-name"];
-        node.gpus > 0
-            && !world.pods_on.contains_key(&node.meta.name)
-            && made_for
-                .iter()
-                .all(|label| node.meta.label(label).is_none())
-    });
-    free.map(|node| Machine {
-        name: node.meta.name.clone(),
-        instance: node.made.instance.clone(),
-        region: node.made.region.clone(),
-        spot: node.made.spot,
-        gpus: node.gpus,
-        held: 0,
-        price: settings
-            .prices
-            .of(&node.made.instance, &node.made.region, node.made.spot),
-        ready: node.ready,
-        idle: true,
-    })
-    .collect()
-}
-
 /// A startup probe that ends before the budget does kills what would have worked.
 fn short_probe(phase: &Phase, allows: Option<u32>, budget: TimeDelta) -> Option<Trouble> {
     let allows = allows.filter(|it| i64::from(*it) < budget.num_seconds())?;
@@ -220,74 +184,6 @@ fn phase<'a>(
             new_node: false,
         },
     }
-}
-
-/// Claims of its machines that have no node yet.
-fn claims<'a>(
-    found: &'a Found,
-    world: &'a World,
-) -> impl Iterator<Item = &'a super::object::Claim> {
-    world
-        .claims
-        .values()
-        .filter(|it| it.node.is_empty() && is_of(found, &it.meta))
-}
-
-/// Whether a machine was made for it.
-fn is_of(found: &Found, meta: &Meta) -> bool {
-    let name = meta
-        .label("kaito.sh/workspace")
-        .or_else(|| meta.label("karpenter.kaito.sh/workspace-name"));
-    let here = meta
-        .label("kaito.sh/workspacenamespace")
-        .is_none_or(|it| it == &*found.namespace);
-    here && name.is_some_and(|name| found.workspaces.iter().any(|it| **it == *name))
-}
-
-/// The machines that exist for it: those that its pods are on, and those that were made for it.
-fn machines(found: &Found, pods: &[&Pod], world: &World, settings: &Settings) -> Vec<Machine> {
-    let mut held: BTreeMap<&str, u32> = BTreeMap::new();
-    for pod in pods
-        .iter()
-        .filter(|it| it.gpus > 0 && !it.node.is_empty() && !it.is_over())
-    {
-        *held.entry(&pod.node).or_default() += pod.gpus;
-    }
-    let machine = |name: &str, made: &Made, gpus: u32, held: u32, ready: bool| Machine {
-        name: name.into(),
-        instance: made.instance.clone(),
-        region: made.region.clone(),
-        spot: made.spot,
-        gpus,
-        held,
-        price: settings.prices.of(&made.instance, &made.region, made.spot),
-        ready,
-        idle: false,
-    };
-    let mut out: Vec<Machine> = Vec::new();
-    for (name, held) in &held {
-        let node = world.nodes.get(&Key::new("", name));
-        out.push(match node {
-            Some(node) => machine(name, &node.made, node.gpus, *held, node.ready),
-            // Seen by its pods alone: what it is is not for this user to know.
-            None => machine(name, &Made::default(), *held, *held, true),
-        });
-    }
-    if !found.workspaces.is_empty() {
-        for node in world.nodes.values().filter(|it| is_of(found, &it.meta)) {
-            if !held.contains_key(&*node.meta.name) {
-                let mut one = machine(&node.meta.name, &node.made, node.gpus, 0, node.ready);
-                one.idle = true;
-                out.push(one);
-            }
-        }
-        for claim in claims(found, world).filter(|it| it.since("Launched").is_some()) {
-            let mut one = machine(&claim.meta.name, &claim.made, 0, 0, false);
-            one.idle = true;
-            out.push(one);
-        }
-    }
-    out
 }
 
 /// What was done last to anything that belongs to it.

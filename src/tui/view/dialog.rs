@@ -1,5 +1,6 @@
 //! What an action will do, before it runs; and the pin form.
 
+mod cluster;
 mod pin;
 
 use ratatui::buffer::Buffer;
@@ -49,11 +50,9 @@ pub(super) fn render(app: &App, area: Rect, buf: &mut Buffer) {
     } = &app.mode
         && let Some([cancel, go]) = buttons(app, area)
     {
-        let hint = Line::from(vec![
-            Span::styled("y", theme.of(Role::Accent)),
-            Span::styled(" copy", theme.of(Role::Dim)),
-        ]);
-        buf.set_line(inner.x, cancel.y, &hint, inner.width.min(8));
+        let hint = cluster::keys(app, previews);
+        let room = cancel.x.saturating_sub(inner.x + 1);
+        buf.set_line(inner.x, cancel.y, &hint, inner.width.min(room));
         for (rect, label, focused) in [
             (cancel, "Cancel".to_owned(), !apply),
             (go, verb(previews), *apply),
@@ -163,7 +162,11 @@ fn title(app: &App) -> Line<'static> {
 
 fn body(app: &App, width: u16) -> Vec<Line<'static>> {
     match &app.mode {
+        Mode::Confirm { previews, .. } if app.exact.is_some() => {
+            cluster::calls(app, previews, width)
+        }
         Mode::Confirm { previews, .. } => match previews.as_slice() {
+            [one] if one.refused.is_some() => cluster::refused(app, one, width),
             [one] => told(app, one, width),
             many => told_all(app, many, width),
         },
@@ -246,6 +249,7 @@ fn told(app: &App, p: &Preview, width: u16) -> Vec<Line<'static>> {
     if let Some(eval) = evals(app, p) {
         out.push(row(theme, "evals", eval, Role::Text));
     }
+    out.extend(cluster::steps(app, p, width));
     out
 }
 

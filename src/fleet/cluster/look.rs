@@ -1,0 +1,179 @@
+//! What needs attention on clusters, each with what to do about it.
+
+use super::place::{Autoscaler, Phase, Place};
+use super::{Cluster, PartState};
+use crate::fleet::finding::{Finding, Severity};
+use crate::fleet::machine::span;
+use crate::fleet::wake::State;
+use crate::fleet::{Backend, Fleet, Usd};
+
+/// Kinds without which little is known, and what that is.
+const ESSENTIAL: [(&str, &str); 5] = [
+    ("pods", "whether anything runs"),
+    ("deployments.apps", "what there is"),
+    ("nodes", "what it costs"),
+    ("events.events.k8s.io", "why pods wait"),
+    (super::PAGES, "load, latency and whether engines are idle"),
+];
+
+impl Fleet {
+    /// Looks at the clusters and at what lives on them.
+    pub(in crate::fleet) fn look_at_clusters(&self) -> Vec<Finding> {
+        let mut out: Vec<Finding> = Vec::new();
+        for cluster in &self.clusters {
+            out.extend(stale(cluster));
+            out.extend(unseen(cluster));
+            out.extend(spare(cluster));
+        }
+        for b in &self.backends {
+            if let Some(place) = &b.place {
+                out.extend(self.look_at_place(b, place));
+            }
+        }
+        out
+    }
+
+    fn look_at_place(&self, b: &Backend, place: &Place) -> Option<Finding> {
+        let finding = |severity, what: String, keys: &[(char, &str)]| {
+            let keys = keys.iter().map(|(key, word)| (*key, (*word).to_owned()));
+            Some(Finding {
+                severity,
+                backend: Some(b.id.clone()),
+                what,
+                keys: keys.collect(),
+            })
+        };
+        if let Some(mark) = place
+            .mark
+            .as_ref()
+            .filter(|it| !it.done && b.doing.is_none())
+        {
+            let what = format!(
+                "{} by {} since {} is unfinished: the same again takes it over, undrain rolls it back",
+                mark.op,
+                mark.by,
+                mark.at.format("%H:%M:%S")
+            );
+            return finding(
+                Severity::Warning,
+                what,
+                &[('d', "take over"), ('u', "roll back")],
+            );
+        }
+        if let Some(pin) = &b.pin
+            && pin.until.is_some_and(|until| until <= self.now)
+        {
+            let until = pin.until.unwrap_or(self.now);
+            let what = format!(
+                "its pin by {} ({}) was over at {}: it still costs",
+                pin.by,
+                pin.reason,
+                until.format("%a %H:%M")
+            );
+            return finding(Severity::Critical, what, &[('p', "unpin")]);
+        }
+        if let Some(trouble) = place
+            .trouble
+            .as_ref()
+            .filter(|_| !matches!(b.state, State::Failed(_)))
+        {
+            let what = format!("{}; {}", trouble.what, trouble.hint);
+            return finding(Severity::Critical, what, &[('\n', "look"), ('l', "log")]);
+        }
+        let down = matches!(
+            b.state,
+            State::Asleep { .. } | State::Waking(_) | State::Failed(_)
+        );
+        let rule = self.rules_of(&b.model).find(|rule| {
+            let mut mine = rule
+                .refs
+                .iter()
+                .filter(|it| it.backend.as_ref() == Some(&b.id));
+            mine.any(|it| it.share() > 0)
+        });
+        if let (true, Some(rule)) = (down, rule) {
+            let what = format!(
+                "it is {} and {} still sends it weight {}: those requests fail, a route has no failover",
+                b.state.word(),
+                rule.route,
+                b.weight
+            );
+            return finding(Severity::Critical, what, &[('w', "wake"), ('r', "routing")]);
+        }
+        if let Phase::Coming { new_node: true, .. } = place.phase {
+            let budget = b
+                .self_hosted()
+                .map_or(String::new(), |facts| span(facts.budget));
+            let what = format!(
+                "a new machine is needed (5 to 10 min): expected over its budget of {budget}"
+            );
+            return finding(Severity::Warning, what, &[('\n', "look")]);
+        }
+        if let Autoscaler::Several(all) = &place.autoscaler {
+            let all: Vec<String> = all.iter().map(ToString::to_string).collect();
+            let what = format!("more than one autoscaler has it: {}", all.join(", "));
+            return finding(Severity::Warning, what, &[('\n', "look")]);
+        }
+        None
+    }
+}
+
+fn of_cluster(cluster: &Cluster, severity: Severity, what: &str) -> Finding {
+    Finding {
+        severity,
+        backend: None,
+        what: format!("{}: {what}", cluster.name),
+        keys: Vec::new(),
+    }
+}
+
+/// What is shown is old.
+fn stale(cluster: &Cluster) -> Option<Finding> {
+    let old = cluster.parts.iter().filter_map(|it| match &it.state {
+        PartState::Stale { since, why } => Some((&it.resource, since, why)),
+        PartState::Loading
+        | PartState::Followed
+        | PartState::Absent
+        | PartState::Forbidden { .. } => None,
+    });
+    let old: Vec<_> = old.collect();
+    let (resource, since, why) = old.iter().min_by_key(|(_, since, _)| *since)?;
+    let which = match old.len() {
+        1 => (*resource).clone(),
+        n if n * 2 > cluster.parts.len() => "everything".to_owned(),
+        n => format!("{resource} and {} more", n - 1),
+    };
+    let what = format!(
+        "{which} as of {}: {why}; it is tried again",
+        since.format("%H:%M:%S")
+    );
+    Some(of_cluster(cluster, Severity::Critical, &what))
+}
+
+/// What this user may not see.
+fn unseen(cluster: &Cluster) -> impl Iterator<Item = Finding> {
+    ESSENTIAL.iter().filter_map(|(resource, what)| {
+        let part = cluster.parts.iter().find(|it| it.resource == *resource)?;
+        let PartState::Forbidden { why } = &part.state else {
+            return None;
+        };
+        let what = format!("{what} is not known: {why}");
+        Some(of_cluster(cluster, Severity::Warning, &what))
+    })
+}
+
+/// Machines that run nothing.
+fn spare(cluster: &Cluster) -> Option<Finding> {
+    let n = cluster.spare.len();
+    let first = cluster.spare.first()?;
+    let price = cluster.spare.iter().map(|it| it.price).sum::<Option<Usd>>();
+    let cost = price.map_or_else(|| "$?".to_owned(), |it| format!("${it}"));
+    let what = match n {
+        1 => format!("{} has GPUs and runs nothing: {cost}/h", first.name),
+        n => format!(
+            "{n} machines with GPUs run nothing ({}, …): {cost}/h",
+            first.name
+        ),
+    };
+    Some(of_cluster(cluster, Severity::Notice, &what))
+}

@@ -341,6 +341,20 @@ async fn namespaces_and_labels_bound_what_is_looked_at() {
 }
 
 #[tokio::test]
+async fn what_nobody_understands_hides_no_other() {
+    let bench = Bench::start().await;
+    let mut odd = yard::deployment("odd", 0);
+    odd["spec"]["template"]["metadata"]["labels"]["odd"] = 7.into();
+    bench.fake.put(odd);
+    put(&bench.fake, "deployment chat 0");
+    let open = bench.fleet().await;
+    sees_only(&open, &["llm/chat"]).await;
+    assert_eq!(part(&open.now(), "deployments.apps"), PartState::Followed);
+    put(&bench.fake, "deployment next 0");
+    sees_only(&open, &["llm/chat", "llm/next"]).await;
+}
+
+#[tokio::test]
 async fn a_cluster_that_is_only_looked_at_is_never_written_to() {
     let (bench, open) = followed_cluster().await;
     put(&bench.fake, "hpa chat chat 1 4");

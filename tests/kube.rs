@@ -14,6 +14,7 @@ mod fake_kube;
 mod kube {
     mod bench;
     mod leases;
+    mod reading;
     mod stages;
     mod stories;
     mod told;

@@ -12,7 +12,6 @@ use std::sync::{Arc, OnceLock};
 use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::AbortOnDropHandle;
 
 use self::lease::Lease;
 use crate::clock::Clock;
@@ -96,12 +95,13 @@ impl Hand {
         } else {
             None
         };
-        let keeper = lease.as_ref().map(|lease| {
-            let keeper = lease.clone();
-            AbortOnDropHandle::new(tokio::spawn(async move { keeper.keep().await }))
-        });
-        let result = self.steps(plan).await;
-        drop(keeper);
+        let result = match &lease {
+            Some(lease) => tokio::select! {
+                done = self.steps(plan) => done,
+                by = lease.keep() => Err(format!("{by} has taken it over; what was done stands")),
+            },
+            None => self.steps(plan).await,
+        };
         tell::tell(&self.api, plan, result.as_ref().err()).await;
         if let Some(lease) = lease {
             lease.give_back().await;

@@ -298,7 +298,8 @@ impl Fleet {
                 let b = self.find(backend)?;
                 // One that somebody began and left on a cluster is rolled back the same way.
                 let left = b.place.as_ref().and_then(|it| it.mark.as_ref());
-                let left = left.is_some_and(|it| it.op == "drain" && it.is_open());
+                let left =
+                    left.is_some_and(|it| matches!(&*it.op, "drain" | "undrain") && it.is_open());
                 let begun = matches!(&b.state, State::Draining(d) if !d.stopping);
                 if b.drained.is_none() && !begun && !left {
                     return refuse(format!("{backend} is not drained"), "nothing to do");

@@ -139,6 +139,7 @@ impl Bench {
             },
             settings: Settings::new("fake"),
             engines: self.engines.clone(),
+            told: true,
         }
     }
 
@@ -156,12 +157,23 @@ pub(crate) struct Reached {
     access: Access,
     settings: Settings,
     engines: Engines,
+    /// What engines say is told at once; else the fleet reads their pages itself.
+    told: bool,
 }
 
 impl Reached {
+    /// Has the fleet read engines' pages itself, in its own time.
+    pub(crate) fn reading(self) -> Self {
+        Self {
+            told: false,
+            ..self
+        }
+    }
+
     /// A fleet that begins to look.
     pub(crate) async fn open(self, pace: u32) -> Open {
-        Open::start(self.access, self.settings, pace, self.engines).await
+        let engines = self.told.then_some(self.engines);
+        Open::start(self.access, self.settings, pace, engines).await
     }
 }
 
@@ -169,11 +181,16 @@ impl Reached {
 pub(crate) struct Open {
     pub(crate) handle: FleetHandle,
     _stop: DropGuard,
-    _readings: AbortOnDropHandle<()>,
+    _readings: Option<AbortOnDropHandle<()>>,
 }
 
 impl Open {
-    async fn start(access: Access, settings: Settings, pace: u32, engines: Engines) -> Self {
+    async fn start(
+        access: Access,
+        settings: Settings,
+        pace: u32,
+        engines: Option<Engines>,
+    ) -> Self {
         let clock = Clock::starting_at(Utc::now(), 1);
         let api = Api::connect(access, None).await.unwrap();
         let mut fleet = Fleet::new("fake", clock.now());
@@ -195,11 +212,14 @@ impl Open {
             clock,
             shutdown.clone(),
         ));
-        let readings = read(hub.handle.clone(), hub.observations.clone(), clock, engines);
+        let readings = engines.map(|engines| {
+            let out = hub.observations.clone();
+            tokio::spawn(read(hub.handle.clone(), out, clock, engines))
+        });
         Self {
             handle: hub.handle,
             _stop: shutdown.drop_guard(),
-            _readings: AbortOnDropHandle::new(tokio::spawn(readings)),
+            _readings: readings.map(AbortOnDropHandle::new),
         }
     }
 

@@ -166,6 +166,21 @@ async fn somebody_elses_lease_is_not_given_back() {
     assert_eq!(lease["spec"]["holderIdentity"], "ben-2");
 }
 
+#[tokio::test]
+async fn one_whose_lease_was_taken_over_goes_no_further() {
+    let (bench, _world) = cluster().await;
+    let open = bench.fleet().await;
+    half_drained(&bench, &open).await;
+    put_lease(&bench.fake, "ben-2", Utc::now());
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(11)).await;
+    tokio::time::resume();
+    let said = open.ended("drain", 1).await;
+    assert_eq!(said, "ben has taken it over; what was done stands");
+    assert_eq!(replicas(&bench.fake), 2);
+    assert_eq!(weights(&bench.fake), [0, 10]);
+}
+
 /// A console that is killed in the midst of a drain, and a second one that comes after.
 async fn after_a_death() -> (Bench, World, Open) {
     let (bench, world) = cluster().await;
@@ -235,6 +250,53 @@ async fn what_a_dead_console_left_is_finished() {
         (2, vec![90.into(), 10.into()])
     );
     assert_eq!(policy(&bench.fake), Value::Null);
+}
+
+#[tokio::test]
+async fn what_a_dead_console_brought_back_by_half_is_brought_back_whole() {
+    let (bench, world) = cluster().await;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let first = runtime.spawn(bench.reached().open(20)).await.unwrap();
+    first.seen_whole().await;
+    first.ask(Command::Drain { backend: chat() }).await.unwrap();
+    assert_eq!(first.ended("drain", 1).await, "done on fake");
+    drop(world);
+    let slow = Manners {
+        pods_start: false,
+        ..Manners::default()
+    };
+    let world = live(&bench.fake, &bench.engines, slow);
+    first
+        .ask(Command::Undrain { backend: chat() })
+        .await
+        .unwrap();
+    let waits = "wait until a pod is ready";
+    first
+        .sees(CHAT, waits, |b| b.doing.as_deref() == Some(waits))
+        .await;
+    std::mem::forget(first);
+    runtime.shutdown_background();
+    drop(world);
+    bench.fake.delete(LEASE);
+    let second = bench.fleet().await;
+    let _world = live(&bench.fake, &bench.engines, Manners::default());
+    second
+        .sees(CHAT, "shows what was left", |b| {
+            let mark = b.place.as_ref().and_then(|it| it.mark.as_ref());
+            mark.is_some_and(|it| it.op == "undrain" && it.is_open())
+        })
+        .await;
+    second
+        .ask(Command::Undrain { backend: chat() })
+        .await
+        .unwrap();
+    assert_eq!(second.ended("undrain", 1).await, "done on fake");
+    assert_eq!(weights(&bench.fake), [90, 10]);
+    assert_eq!(replicas(&bench.fake), 2);
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use super::bench::{Bench, Open};
 use super::world::{Manners, is_settled, live};
 use super::{told, yard};
-use crate::fake_kube::{Call, on};
+use crate::fake_kube::{Call, FaultGuard, on};
 
 const PLACE: &str = "tests/scenarios/kube";
 /// The picture is as it is told within this long.
@@ -55,6 +55,8 @@ struct Telling {
     /// What is under way: its verb, and its turn among those of that name.
     under_way: Option<(&'static str, usize)>,
     blessing: bool,
+    /// What is held up on its way.
+    slow: Option<FaultGuard>,
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -129,6 +131,7 @@ async fn tell(path: PathBuf, blessing: bool) -> Option<String> {
         wanted: std::fs::read_to_string(path.with_extension("txt")).ok(),
         under_way: None,
         blessing,
+        slow: None,
     };
     for step in &story.steps {
         telling.step(step).await;
@@ -154,6 +157,12 @@ impl Telling {
                 self.open.sees(id, what, has).await;
             }
             "fail" => fake.fail_next(on(words[0], words[1]), words[2].parse().unwrap(), None),
+            // Held up on its way: what happens meanwhile happens before it.
+            "slow" => {
+                let time = Duration::from_millis(800);
+                self.slow = Some(fake.delay(on(words[0], words[1]), time));
+            }
+            "fast" => self.slow = None,
             "await" => {
                 let (method, resource) = (words[0].to_owned(), words[1].to_owned());
                 let came = move |it: &crate::fake_kube::FakeKube| {

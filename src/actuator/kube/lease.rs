@@ -59,7 +59,7 @@ impl Lease {
         let ends = renewed.map(|it| it + TimeDelta::seconds(holds));
         if !holder.is_empty() && ends.is_some_and(|it| it > Utc::now()) {
             let since = spec["acquireTime"].as_str().unwrap_or("?");
-            let who = holder.rsplit_once('-').map_or(holder, |(who, _)| who);
+            let who = who(holder);
             return Err(format!(
                 "{who} operates it since {since}; wait for the end{}",
                 if who == by {
@@ -73,14 +73,15 @@ impl Lease {
         Ok(self.send(Method::PUT, version).await.map(drop))
     }
 
-    /// Renews it until dropped.
-    pub(super) async fn keep(&self) {
+    /// Renews it until dropped, or until somebody else has it: says who.
+    pub(super) async fn keep(&self) -> String {
         loop {
             tokio::time::sleep(RENEW).await;
             let now: Result<Value, Fault> = self.api.get(&self.object.path(), None).await;
             let Ok(now) = now else { continue };
-            if now["spec"]["holderIdentity"].as_str() != Some(&self.holder) {
-                return;
+            let holder = now["spec"]["holderIdentity"].as_str().unwrap_or_default();
+            if holder != self.holder {
+                return who(holder).to_owned();
             }
             let version = now["metadata"]["resourceVersion"].as_str();
             if let Err(fault) = self.send(Method::PUT, version).await {
@@ -123,6 +124,11 @@ impl Lease {
             .send(method, &format!("{path}?fieldManager={MANAGER}"), &body)
             .await
     }
+}
+
+/// Whose operation it is.
+fn who(holder: &str) -> &str {
+    holder.rsplit_once('-').map_or(holder, |(who, _)| who)
 }
 
 /// Now, as leases have it.

@@ -168,7 +168,11 @@ impl Hand {
         let b = fleet.as_ref().and_then(|it| it.backend(id));
         let running = b.and_then(|b| b.live.running);
         Err(match running {
-            Some(n) if n > 0 => format!(
+            Some(1) => format!(
+                "1 request still runs on {id} after {} s; --force cuts it",
+                IDLE.as_secs()
+            ),
+            Some(n) if n > 1 => format!(
                 "{n} requests still run on {id} after {} s; --force cuts them",
                 IDLE.as_secs()
             ),

@@ -84,6 +84,8 @@ impl Fleet {
                         "mend that, and delete the pod to have it tried at once".into(),
                     ));
                 }
+                let left = unfinished(place, &rules, "wake");
+                plan.mark.prev.min = left.and_then(|mark| mark.prev.min);
                 wake::wake(plan, place, replicas(place), b.pin.is_none())
             }
             Command::Sleep { .. } => {

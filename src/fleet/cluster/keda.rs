@@ -55,16 +55,18 @@ pub(super) fn wake(plan: &mut Plan, place: &Place, replicas: u32, tail: bool) {
     else {
         return;
     };
-    if !can_force(*version) {
-        // Whoever finds it half done knows what it was.
-        plan.mark.prev.min = Some(*min);
-    }
+    // Whoever finds it half done knows what it was; one that goes on from there has it from whoever began.
+    let min = if can_force(*version) {
+        *min
+    } else {
+        *plan.mark.prev.min.get_or_insert(*min)
+    };
     let mark = plan.mark.clone();
     let done = Mark {
         done: true,
         ..mark.clone()
     };
-    let to = replicas.max((*min).max(1));
+    let to = replicas.max(min.max(1));
     let scale = |to: u32| Step::Scale {
         object: place.scaled.clone(),
         to,

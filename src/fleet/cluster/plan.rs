@@ -12,6 +12,9 @@ use crate::fleet::message::Command;
 /// Who fleetctl is to the API: the field manager of every write.
 pub const MANAGER: &str = "fleetctl";
 
+/// Where a merge patch has the mark.
+const MARKED: &str = "/metadata/annotations/fleetctl.dev~1op";
+
 /// An operation: its steps in order, and how each is taken back.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
@@ -172,18 +175,24 @@ impl Step {
 
     /// The same with a mark that says that the operation was taken back.
     fn undone(mut self) -> Self {
-        match &mut self {
+        self.remark(|mark| mark.undone = true);
+        self
+    }
+
+    /// Changes the mark that it writes, where it writes one.
+    fn remark(&mut self, change: impl FnOnce(&mut Mark)) {
+        match self {
             Self::Merge { body, .. } => {
-                let text = &mut body["metadata"]["annotations"][mark::KEY];
-                if let Some(mark) = text.as_str().and_then(Mark::read) {
-                    let undone = Mark {
-                        undone: true,
-                        ..mark
-                    };
-                    *text = undone.text().into();
+                // A pod is patched without one.
+                let text = body.pointer_mut(MARKED);
+                if let Some(text) = text
+                    && let Some(mut mark) = text.as_str().and_then(Mark::read)
+                {
+                    change(&mut mark);
+                    *text = mark.text().into();
                 }
             }
-            Self::Weights { edit, .. } => edit.mark.undone = true,
+            Self::Weights { edit, .. } => change(&mut edit.mark),
             Self::Scale { .. }
             | Self::Programmed { .. }
             | Self::Silent
@@ -191,7 +200,6 @@ impl Step {
             | Self::Gone
             | Self::Ready => {}
         }
-        self
     }
 
     /// In a few words, for people.
@@ -347,6 +355,14 @@ impl Plan {
     /// It is about pods of the cluster's own rather than of ours: these stages are waited for.
     pub fn waits(&self) -> bool {
         self.steps.iter().any(|it| it.step.write().is_none())
+    }
+
+    /// Only the last write says that all of it is done: whoever finds it half done can tell.
+    pub(super) fn closes_last(&mut self) {
+        let last = self.steps.iter().rposition(|it| it.step.write().is_some());
+        for (at, planned) in self.steps.iter_mut().enumerate() {
+            planned.step.remark(|mark| mark.done = Some(at) == last);
+        }
     }
 
     /// Adds a step that cannot be taken back, or need not be.

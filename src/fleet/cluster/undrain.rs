@@ -23,7 +23,8 @@ pub(super) fn undrain(
         .as_ref()
         .into_iter()
         .chain(marks)
-        .filter(|mark| mark.op == "drain" && mark.of == b.id.as_str() && !mark.undone)
+        .filter(|mark| mark.of == b.id.as_str() && !mark.undone)
+        .filter(|mark| mark.op == "drain" || mark.op == "undrain" && mark.is_open())
         .max_by_key(|mark| (mark.at, !mark.prev.weights.is_empty()));
     let Some(before) = drain.map(|mark| mark.prev.clone()) else {
         return Err((
@@ -31,6 +32,7 @@ pub(super) fn undrain(
             "set its weights (r), and wake it (w)".into(),
         ));
     };
+    plan.mark.prev = before.clone();
     let up = place.wanted > 0 && place.pods > 0;
     let done = Mark {
         done: true,
@@ -63,6 +65,7 @@ pub(super) fn undrain(
         keda::unfreeze(plan, place);
     }
     plan.steps.extend(last);
+    plan.closes_last();
     plan.then(annotate(
         place.told_on(),
         &[],

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use futures_util::StreamExt as _;
 use kube::core::WatchEvent;
 use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
@@ -99,11 +100,18 @@ impl Follower {
                 format!("&continue={}", form(&next))
             };
             let path = self.path(&format!("limit={PAGE}{more}"));
-            let page: Page<T> = self.of.api.get(&path, None).await?;
+            let page: Page<Box<RawValue>> = self.of.api.get(&path, None).await?;
             self.heard = Utc::now();
             let kind = self.of.kind;
-            keys.extend(page.items.iter().map(|it| it.meta().key()));
-            let batch = page.items.into_iter().map(|it| Change::Put(it.item(kind)));
+            // One that is not understood hides no other.
+            let understood = page.items.iter().filter_map(|it| {
+                let read = serde_json::from_str::<T>(it.get());
+                read.inspect_err(|why| tracing::warn!("{}: {why}", kind.resource()))
+                    .ok()
+            });
+            let items: Vec<T> = understood.collect();
+            keys.extend(items.iter().map(|it| it.meta().key()));
+            let batch = items.into_iter().map(|it| Change::Put(it.item(kind)));
             self.tell(batch.collect()).await;
             next = page.metadata.next;
             if next.is_empty() {

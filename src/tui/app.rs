@@ -201,6 +201,8 @@ pub struct Sort {
 pub enum Column {
     /// Its name; groups by model.
     Backend,
+    /// The cluster it lives on, where there are several.
+    Cluster,
     /// Its state and since when.
     State,
     /// Weight against real share.

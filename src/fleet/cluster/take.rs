@@ -50,6 +50,17 @@ impl Fleet {
         part
     }
 
+    /// A backend's cluster and its name there; the cluster is empty where there is only one.
+    pub fn name_within<'a>(&'a self, id: &'a BackendId) -> (&'a str, &'a str) {
+        let whole = id.as_str();
+        let mut clusters = self.clusters.iter().map(|it| &*it.name);
+        let found = clusters.find_map(|name| {
+            let rest = whole.strip_prefix(name)?.strip_prefix(':')?;
+            Some((name, rest))
+        });
+        found.unwrap_or(("", whole))
+    }
+
     /// Applies what a cluster said.
     pub(in crate::fleet) fn take_cluster(&mut self, seen: Seen, at: DateTime<Utc>) {
         let now = self.now.max(at);

@@ -28,7 +28,13 @@ pub(super) fn render(app: &App, b: &Backend, column: Column, place: Rect, buf: &
             } else {
                 Role::Text
             };
-            left(theme, b.id.as_str(), theme.of(role), place, buf);
+            // Its cluster has a column of its own.
+            let (_, name) = app.fleet.name_within(&b.id);
+            left(theme, name, theme.of(role), place, buf);
+        }
+        Column::Cluster => {
+            let (cluster, _) = app.fleet.name_within(&b.id);
+            left(theme, cluster, theme.of(Role::Dim), place, buf);
         }
         Column::State => {
             let mut line = state(app, b);

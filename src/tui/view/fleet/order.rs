@@ -26,7 +26,7 @@ pub(super) fn visible(app: &App) -> Vec<&Arc<Backend>> {
     let flip = |o: Ordering| if app.sort.descending { o.reverse() } else { o };
     match app.sort.column {
         Column::Backend if !app.sort.descending => {}
-        Column::Backend => all.sort_by(|a, b| b.id.cmp(&a.id)),
+        Column::Backend | Column::Cluster => all.sort_by(|a, b| b.id.cmp(&a.id)),
         Column::State => all.sort_by(|a, b| flip(rank(a).cmp(&rank(b)))),
         Column::Pin => all.sort_by_key(|b| b.pin.is_none()),
         column => all.sort_by(
@@ -86,7 +86,7 @@ fn rank(b: &Backend) -> u8 {
 /// What the column shows, as a number to order by.
 fn figure(b: &Backend, column: Column, now: DateTime<Utc>) -> Option<f64> {
     match column {
-        Column::Backend | Column::State | Column::Pin => None,
+        Column::Backend | Column::Cluster | Column::State | Column::Pin => None,
         Column::Weight => Some(f64::from(b.weight)),
         Column::Requests => b.live.requests_per_s,
         Column::Running => b.live.running.map(f64::from),

@@ -37,8 +37,9 @@ const fn spec(column: Column, head: &'static str, width: u16, worth: u8, right: 
     }
 }
 
-static COLUMNS: [Spec; 13] = [
+static COLUMNS: [Spec; 14] = [
     spec(Column::Backend, "BACKEND", 15, 100, false),
+    spec(Column::Cluster, "CLUSTER", 10, 94, false),
     spec(Column::State, "STATE", 16, 99, false),
     spec(Column::Weight, "WEIGHT  NOW", 11, 90, true),
     spec(Column::Requests, "REQ/S", 5, 88, true),
@@ -77,8 +78,10 @@ const WIDER: [(Column, More); 8] = [
 ];
 
 /// The columns that fit: column, start, width.
-fn fit(width: u16) -> Vec<(&'static Spec, u16, u16)> {
-    let mut kept: Vec<&Spec> = COLUMNS.iter().collect();
+fn fit(app: &App, width: u16) -> Vec<(&'static Spec, u16, u16)> {
+    let several = app.fleet.clusters.len() > 1;
+    let shown = |it: &&Spec| several || it.column != Column::Cluster;
+    let mut kept: Vec<&Spec> = COLUMNS.iter().filter(shown).collect();
     let needed = |kept: &[&Spec]| {
         kept.iter()
             .map(|s| s.width + GAP)
@@ -163,7 +166,7 @@ pub(super) fn render(app: &App, area: Rect, buf: &mut Buffer) {
         return;
     }
     let theme = &app.theme;
-    let columns = fit(area.width);
+    let columns = fit(app, area.width);
     heading(app, &columns, area, buf);
     let rows = rows(app);
     let room = usize::from(area.height - 1);
@@ -306,7 +309,7 @@ pub(super) fn hit(app: &App, area: Rect, at: Position) -> Option<Hit> {
     }
     if at.y == area.y {
         let column = at.x - area.x;
-        return fit(area.width)
+        return fit(app, area.width)
             .into_iter()
             .find(|(_, x, width)| (*x..x + width + GAP).contains(&column))
             .map(|(s, ..)| Hit::Header(s.column));

@@ -5,7 +5,7 @@
     python3 benches/kube.py --port 9999 NAME=COMMAND [NAME=COMMAND ...]       # the programs, in another
 
     python3 benches/kube.py --port 9999 'fleetctl=target/release/fleetctl --kube fake' \
-        'kubectl=kubectl get pods -A -w' 'kdash=kdash' 'kubetui=kubetui -A'
+        'kubectl=kubectl get pods -A -w' 'kdash=kdash'
 
 Linux only (/proc). A first row is the first name of a workload on the screen; idle and busy (10 pods a second come and go)
 are spans of 20 s after everything has settled for 10.
@@ -52,6 +52,11 @@ class Program:
                 more = os.read(self.fd, 1 << 16)
             except OSError:
                 return
+            # What a terminal answers: where its cursor is, and what it is.
+            if b"\x1b[6n" in more:
+                os.write(self.fd, b"\x1b[1;1R")
+            if b"\x1b[c" in more:
+                os.write(self.fd, b"\x1b[?62;c")
             seen = (seen + more)[-(1 << 20) :]
             if self.first is None and ROW in seen:
                 self.first = time.monotonic() - self.began
@@ -70,7 +75,8 @@ class Program:
     def memory(self, what):
         with open(f"/proc/{self.pid}/status") as file:
             lines = dict(line.split(":", 1) for line in file if ":" in line)
-        return int(lines[what].split()[0]) / 1024
+        # One that has ended holds nothing.
+        return int(lines.get(what, "0").split()[0]) / 1024
 
     def end(self):
         os.kill(self.pid, signal.SIGKILL)

@@ -17,7 +17,7 @@ use super::{Backend, BackendId, Fleet, ModelId};
 const RETRY_FIRST: TimeDelta = TimeDelta::seconds(60);
 const RETRY_MOST: TimeDelta = TimeDelta::minutes(10);
 /// Backends on clusters are accrued this often, seconds.
-const ACCRUED_EVERY: i64 = 5;
+const ACCRUED_EVERY: i64 = 10;
 
 impl Fleet {
     /// Lets time pass up to `now` and gives back what is to be performed. Once a second of wall time is enough.

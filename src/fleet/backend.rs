@@ -258,8 +258,16 @@ impl Backend {
     /// Dollars an hour for the capacity allocated now; `None` where the rate is unknown and something is allocated.
     pub fn rate_now(&self) -> Option<Usd> {
         // Machines are paid for as long as they exist, whatever runs on them.
-        if let Some(place) = self.place.as_ref().filter(|it| !it.nodes.is_empty()) {
-            return place.burn();
+        if let Some(place) = &self.place {
+            let expected = place.nodes.is_empty() && matches!(self.state, State::Warm { .. });
+            // What a preview takes to be warm has no machine yet: it will have those of before.
+            if !expected {
+                return place.burn();
+            }
+            let facts = self.self_hosted()?;
+            return facts
+                .rate
+                .map(|rate| rate.times(i128::from(facts.replicas)));
         }
         match (self.self_hosted(), self.allocated()) {
             (Some(_), 0) | (None, _) => Some(Usd::ZERO),

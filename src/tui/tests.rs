@@ -1,5 +1,6 @@
 //! Screens, drawn from a fixed fleet.
 
+mod cluster;
 mod console;
 mod fixture;
 mod keys;

@@ -67,7 +67,12 @@ fn running(
             Role::Dim,
         ));
     }
-    line.push_span(cost(app, facts, plan.elapsed));
+    let no_machine = backend.place.as_ref().is_some_and(|it| it.nodes.is_empty());
+    line.push_span(if no_machine {
+        paint("not billed yet".into(), Role::Dim)
+    } else {
+        cost(app, facts, plan.elapsed)
+    });
     let (said, role) = verdict(app, backend, facts, estimate, plan);
     let verdict = paint(said, role);
     if line.width() + 3 + verdict.width() <= usize::from(width) {

@@ -1,0 +1,311 @@
+//! Fleets on clusters: where a backend lives, what an operation would do there, and what the cluster says of it.
+
+use std::sync::Arc;
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::fleet::backend::{Capacity, Hosted, Kind, SelfHosted, SleepWay};
+use crate::fleet::cluster::mark::Mark;
+use crate::fleet::cluster::object::{self, Object};
+use crate::fleet::cluster::place::{Autoscaler, Machine, Owner, Phase, Place, Ref, Rule, Trouble};
+use crate::fleet::cluster::{Cluster, Part, PartState, Seen, SeenBackend, SeenModel};
+use crate::fleet::{Command, Fleet, Observation, Receipt, Stage, Usd};
+use crate::tui::app::{App, Mode, Rehearsal, Screen};
+use crate::tui::event::{Effect, Event};
+use crate::tui::update::update;
+use crate::tui::view;
+
+use super::keys::press;
+use super::picture;
+
+fn at(text: &str) -> DateTime<Utc> {
+    format!("2026-11-20T{text}Z").parse().unwrap()
+}
+
+fn keda() -> Autoscaler {
+    Autoscaler::Keda {
+        object: Object::new(object::Kind::ScaledObject, "llm", "llama"),
+        min: 0,
+        max: 4,
+        version: Some((2, 20)),
+        set: vec![("paused".into(), "true".into())],
+        hpa: Some("keda-hpa-llama".into()),
+    }
+}
+
+fn place(cluster: &str, name: &str, phase: Phase) -> Place {
+    let workload = Object::new(object::Kind::Deployment, "llm", name);
+    let up = matches!(phase, Phase::Ready { .. });
+    Place {
+        cluster: cluster.into(),
+        scaled: workload.clone(),
+        workload,
+        wanted: u32::from(!matches!(phase, Phase::Absent)) * 2,
+        pods: u32::from(!matches!(phase, Phase::Absent)) * 2,
+        ready: u32::from(up),
+        pods_a_replica: 1,
+        owner: Owner::Itself,
+        autoscaler: Autoscaler::None,
+        live_pods: if up {
+            vec![format!("{name}-0").into()]
+        } else {
+            Vec::new()
+        },
+        nodes: if up {
+            vec![Machine {
+                name: "aks-gpu-17".into(),
+                instance: "Standard_NC96ads_A100_v4".into(),
+                region: "eastus".into(),
+                spot: true,
+                gpus: 4,
+                held: 2,
+                price: Some("19.108".parse::<Usd>().unwrap()),
+                ready: true,
+                idle: false,
+            }]
+        } else {
+            Vec::new()
+        },
+        gitops: None,
+        mark: None,
+        read_by: Some("through the API's pod proxy".into()),
+        phase,
+        trouble: None,
+        probe_allows: Some(1800),
+        ends_gently: false,
+        denied: Vec::new(),
+    }
+}
+
+fn own(id: &str, model: &str, weight: u32, place: Place) -> SeenBackend {
+    SeenBackend {
+        id: id.into(),
+        model: model.into(),
+        kind: Kind::SelfHosted(SelfHosted {
+            rate: Some("9.554".parse().unwrap()),
+            capacity: Capacity::Spot,
+            replicas: 2,
+            sleep: SleepWay::Release,
+            startable: false,
+            idle_after: None,
+            schedule: None,
+            budget: TimeDelta::minutes(8),
+            cap: TimeDelta::minutes(10),
+            grace: TimeDelta::minutes(5),
+            group: None,
+            hardware: "2 GPUs Standard_NC96ads_A100_v4".into(),
+            expected: Vec::new(),
+            ceiling: None,
+        }),
+        weight,
+        place: Some(Arc::new(place)),
+    }
+}
+
+fn route(targets: &[(&str, u32, &str)]) -> Rule {
+    Rule {
+        route: Object::new(object::Kind::HttpRoute, "llm", "chat"),
+        at: 0,
+        matches: "/v1".into(),
+        resource_version: "4711".into(),
+        annotated: true,
+        refs: targets
+            .iter()
+            .map(|(name, weight, backend)| Ref {
+                name: (*name).into(),
+                weight: Some(*weight),
+                backend: Some((*backend).into()),
+            })
+            .collect(),
+        programmed: Ok(()),
+        mark: None,
+    }
+}
+
+/// A fleet of a healthy, a waking and a sleeping backend, and of somebody else's.
+fn fleet() -> Fleet {
+    let now = at("03:10:00");
+    let mut fleet = Fleet::new("prod", now);
+    let llama = Place {
+        autoscaler: keda(),
+        gitops: Some("Argo CD (app models)".into()),
+        ..place(
+            "eu",
+            "llama",
+            Phase::Ready {
+                since: at("01:00:00"),
+            },
+        )
+    };
+    let coming = Phase::Coming {
+        since: at("03:06:00"),
+        stages: vec![
+            (Stage::Queued, at("03:06:00")),
+            (Stage::Node, at("03:06:09")),
+        ],
+        new_node: true,
+    };
+    let qwen = Place {
+        mark: Some(Mark {
+            op: "wake".into(),
+            of: "llm/qwen".into(),
+            by: "ana".into(),
+            at: at("03:06:00"),
+            done: true,
+            ..Mark::default()
+        }),
+        trouble: Some(Trouble {
+            what: "no machine has room (FailedScheduling): 0/3 nodes are available".into(),
+            hint: "wait for a machine to be made, or free one".into(),
+        }),
+        ..place("eu", "qwen", coming)
+    };
+    let seen = Seen {
+        cluster: "eu".into(),
+        facts: Some(Box::new(Cluster {
+            name: "eu".into(),
+            user: Some("olga@example.com".into()),
+            parts: vec![
+                Part {
+                    resource: "pods".into(),
+                    state: PartState::Followed,
+                },
+                Part {
+                    resource: "nodes".into(),
+                    state: PartState::Forbidden {
+                        why: "nodes is forbidden".into(),
+                    },
+                },
+            ],
+            ..Cluster::default()
+        })),
+        models: Some(vec![
+            SeenModel {
+                id: "llama-3.3-70b".into(),
+                backends: vec!["llm/llama".into(), "llm/azure".into()],
+                routes: vec![route(&[
+                    ("llama", 90, "llm/llama"),
+                    ("azure", 10, "llm/azure"),
+                ])],
+            },
+            SeenModel {
+                id: "qwen3-8b".into(),
+                backends: vec!["llm/qwen".into()],
+                routes: Vec::new(),
+            },
+        ]),
+        backends: vec![
+            own("llm/llama", "llama-3.3-70b", 90, llama),
+            own("llm/qwen", "qwen3-8b", 0, qwen),
+            SeenBackend {
+                id: "llm/azure".into(),
+                model: "llama-3.3-70b".into(),
+                kind: Kind::Hosted(Hosted {
+                    provider: "Azure OpenAI".into(),
+                    price: None,
+                }),
+                weight: 10,
+                place: None,
+            },
+        ],
+        whole: true,
+    };
+    fleet.observe(Observation::Cluster {
+        seen: Box::new(seen),
+        at: now,
+    });
+    fleet
+}
+
+fn app() -> App {
+    let theme = crate::tui::theme::choose(None, false, false).unwrap();
+    let mut app = App::new(Arc::new(fleet()), theme, "olga".into(), false);
+    app.selected = Some("llm/llama".into());
+    app
+}
+
+fn shot(name: &str, app: &mut App, (width, height): (u16, u16)) {
+    update(app, Event::Resize(width, height));
+    let shot = picture(width, height, |area, buf| view::draw(app, area, buf));
+    insta::assert_snapshot!(format!("{name}-{width}x{height}"), shot);
+}
+
+#[test]
+fn a_fleet_on_a_cluster() {
+    for size in [(80, 24), (120, 40), (200, 60)] {
+        shot("cluster", &mut app(), size);
+    }
+}
+
+#[test]
+fn where_a_backend_lives() {
+    for (name, id) in [("placed-warm", "llm/llama"), ("placed-waking", "llm/qwen")] {
+        for size in [(80, 24), (120, 40), (200, 60)] {
+            let mut app = app();
+            app.selected = Some(id.into());
+            app.screen = Screen::Backend;
+            shot(name, &mut app, size);
+        }
+    }
+}
+
+#[test]
+fn an_operation_is_checked_by_the_cluster_before_it_runs() {
+    let mut app = app();
+    let effects = press(&mut app, "d");
+    let drain = Command::Drain {
+        backend: "llm/llama".into(),
+    };
+    assert_eq!(effects, [Effect::Rehearse(drain.clone())]);
+    assert_eq!(app.rehearsal, Rehearsal::Asked);
+    shot("placed-drain", &mut app, (120, 40));
+    let said = "eu accepts it (dry run of 4 calls)";
+    let receipt = Receipt {
+        said: said.into(),
+        undoable: false,
+    };
+    update(&mut app, Event::Rehearsed(drain, Ok(receipt)));
+    assert_eq!(app.rehearsal, Rehearsal::Accepted(said.into()));
+    press(&mut app, "e");
+    shot("placed-drain-exact", &mut app, (120, 40));
+    let [Effect::Copy(text)] = &press(&mut app, "y")[..] else {
+        panic!("nothing was copied");
+    };
+    assert!(
+        text.starts_with("PATCH /apis/keda.sh/v1alpha1/namespaces/llm/scaledobjects/llama"),
+        "{text}"
+    );
+}
+
+#[test]
+fn what_is_refused_can_be_forced_where_that_is_possible() {
+    let mut app = app();
+    // It still has weight: a sleep would fail its requests.
+    press(&mut app, "s");
+    let Mode::Confirm { previews, .. } = &app.mode else {
+        panic!("nothing is asked");
+    };
+    assert!(previews[0].forceable && previews[0].refused.is_some());
+    shot("placed-refused", &mut app, (80, 24));
+    press(&mut app, "right");
+    assert_eq!(press(&mut app, "enter"), [], "what is refused is not sent");
+    press(&mut app, "f");
+    let Mode::Confirm { commands, .. } = &app.mode else {
+        panic!("nothing is asked");
+    };
+    assert!(matches!(commands[..], [Command::Force { .. }]));
+}
+
+#[test]
+fn a_part_that_is_old_is_said_with_its_age() {
+    let mut app = app();
+    let mut fleet = Fleet::clone(&app.fleet);
+    let cluster = Arc::make_mut(&mut fleet.clusters[0]);
+    cluster.parts[0].state = PartState::Stale {
+        since: at("03:08:30"),
+        why: "Connection refused".into(),
+    };
+    fleet.tick(at("03:10:01"));
+    update(&mut app, Event::Snapshot(Arc::new(fleet)));
+    shot("cluster-old", &mut app, (120, 40));
+}

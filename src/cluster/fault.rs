@@ -44,11 +44,13 @@ pub enum Fault {
 impl Fault {
     /// What a status says.
     pub fn of(status: &Status) -> Self {
-        let said = if status.message.is_empty() {
+        let mut said = if status.message.is_empty() {
             status.reason.clone()
         } else {
             status.message.clone()
         };
+        // Through a proxy it may be anybody's: nothing in it is for a terminal to obey.
+        said.retain(|c| !c.is_control());
         match status.code {
             401 => Self::Stranger(said),
             403 => Self::Forbidden(said),

@@ -185,8 +185,9 @@ pub(super) async fn order(
     let by = Actor::Operator(operator);
     let seen = preview_by(&fleet, &command, &by);
     if how.dry_run {
+        let mut accepted = None;
         if !seen.calls.is_empty() {
-            rehearse(handle, &command, &by).await?;
+            accepted = Some(rehearse(handle, &command, &by).await?);
         }
         return match how.form.output {
             Output::Json => table::document(json!({"preview": seen})),
@@ -199,7 +200,9 @@ pub(super) async fn order(
                     )
                 });
                 let calls: Vec<String> = calls.collect();
-                table::say(&format!("{}{}", told(&seen), calls.join("\n")))
+                let accepted = accepted.map_or(String::new(), |said| format!("\n{said}"));
+                let said = format!("{}{}{accepted}", told(&seen), calls.join("\n"));
+                table::say(said.trim_end())
             }
         };
     }
@@ -251,7 +254,7 @@ pub(super) async fn order(
 }
 
 /// Has the cluster check it, and changes nothing.
-async fn rehearse(handle: &FleetHandle, command: &Command, by: &Actor) -> Result<()> {
+async fn rehearse(handle: &FleetHandle, command: &Command, by: &Actor) -> Result<String> {
     let (reply, answer) = oneshot::channel();
     let order = Order {
         command: command.clone(),
@@ -262,8 +265,8 @@ async fn rehearse(handle: &FleetHandle, command: &Command, by: &Actor) -> Result
     };
     let gone = || Ended::new(Kind::Failed, "the fleet did not answer", "");
     handle.orders.send(order).await.map_err(|_| gone())?;
-    answer.await.map_err(|_| gone())?.map_err(Ended::from)?;
-    Ok(())
+    let receipt = answer.await.map_err(|_| gone())?.map_err(Ended::from)?;
+    Ok(receipt.said)
 }
 
 /// Asks the person at the terminal.

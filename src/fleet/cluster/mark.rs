@@ -80,7 +80,12 @@ impl Mark {
 
     /// The mark in an annotation; `None` where it is not one of ours, which is no fault.
     pub fn read(text: &str) -> Option<Self> {
-        serde_json::from_str(text).ok()
+        let mut mark: Self = serde_json::from_str(text).ok()?;
+        // Anybody who may annotate could have written it: nothing in it is for a terminal to obey.
+        for said in [&mut mark.op, &mut mark.by, &mut mark.reason] {
+            said.retain(|c| !c.is_control());
+        }
+        Some(mark)
     }
 
     /// As an annotation's value.

@@ -179,6 +179,7 @@ impl Feeds {
                 *now = of;
                 changed
             });
+            self.asked.retain(|key, _| world.pods.contains_key(key));
             self.exporters = exporters(world);
         }
         let wanted = Wanted {

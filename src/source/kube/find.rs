@@ -14,6 +14,7 @@ use crate::fleet::cluster::object::{Kind, Object};
 use crate::fleet::cluster::place::{Autoscaler, Owner};
 use crate::fleet::cluster::{SeenBackend, SeenModel};
 use crate::fleet::{BackendId, ModelId};
+use crate::source::engine_log::clean;
 
 /// Which set made a workspace.
 const MADE_BY: &str = "inferenceset.kaito.sh/created-by";
@@ -165,7 +166,7 @@ fn model_of(it: &Workload, named: Option<&Named>) -> ModelId {
     let said = named.and_then(|named| named.model.as_deref());
     let label = || it.labels.get("model").map(|it| &**it);
     let model = said.or(it.engine.model.as_deref()).or_else(label);
-    ModelId::from(model.unwrap_or(&it.meta.name))
+    ModelId::from(clean(model.unwrap_or(&it.meta.name)))
 }
 
 /// Who has each workload's replicas.
@@ -248,7 +249,7 @@ fn keda_version(world: &World) -> Option<(u32, u32)> {
 pub(super) fn gitops(meta: &Meta) -> Option<String> {
     let app = |text: &str| text.split(':').next().unwrap_or(text).to_owned();
     if let Some(id) = meta.annotation("argocd.argoproj.io/tracking-id") {
-        return Some(format!("Argo CD (app {})", app(id)));
+        return Some(clean(&format!("Argo CD (app {})", app(id))));
     }
     if let Some(name) = meta.label("argocd.argoproj.io/instance") {
         return Some(format!("Argo CD (app {name})"));

@@ -10,6 +10,8 @@ use super::watch::Watched;
 use crate::fleet::cluster::object::Kind;
 use crate::fleet::cluster::{PartState, Permit};
 
+/// Pods that may have events before they are known themselves.
+const LATE_EVENTS: usize = 1000;
 /// Events of one pod that are kept.
 const EVENTS: usize = 24;
 
@@ -159,7 +161,9 @@ impl World {
                 if let Some(home) = self.pods.get(&key).and_then(home) {
                     touched.homes.insert(home);
                 }
-                self.reasons.insert(key, (run, why));
+                if self.pods.contains_key(&key) {
+                    self.reasons.insert(key, (run, why));
+                }
             }
             Change::Gone(kind, key) => self.gone(kind, &key, touched),
             Change::Only(kind, namespace, keys) => {
@@ -233,6 +237,10 @@ impl World {
         let pod = event.regarding.clone();
         if let Some(home) = self.pods.get(&pod).and_then(home) {
             touched.homes.insert(home);
+        }
+        if self.events.len() > 2 * self.pods.len() + LATE_EVENTS {
+            // Told of pods that were gone by then.
+            self.events.retain(|key, _| self.pods.contains_key(key));
         }
         let all = self.events.entry(pod).or_default();
         all.retain(|it| it.meta.uid != event.meta.uid);

@@ -112,7 +112,7 @@ pub(super) fn routes(
             });
         let rule = Rule {
             at: one.at,
-            matches: one.rule.words().into(),
+            matches: clean(&one.rule.words()).into(),
             resource_version: one.route.meta.resource_version.clone(),
             annotated: one.route.annotated,
             refs: refs.collect(),
@@ -146,7 +146,7 @@ fn led<'a>(
                 Leads::Away(..) | Leads::Nowhere => None,
             });
             let model = match (rule.model(), here) {
-                (Some(model), _) => ModelId::from(model),
+                (Some(model), _) => ModelId::from(clean(model)),
                 (None, Some(at)) => found[at].model.clone(),
                 (None, None) => continue,
             };

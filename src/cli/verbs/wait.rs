@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use super::super::exit::{Ended, Kind};
 use super::look::ago;
 use super::table;
-use crate::fleet::{Actor, Backend, Command, Fleet, State};
+use crate::fleet::{Actor, Backend, BackendId, Command, Fleet, Stage, State};
 use crate::handle::FleetHandle;
 
 /// Columns of the bar.
@@ -82,6 +82,20 @@ pub(super) async fn until_done(
             let Some(b) = fleet.backend(id) else {
                 return Err(Ended::new(Kind::NotFound, format!("{id} is gone"), "").into());
             };
+            // What went by between two pictures was a stage all the same.
+            match &b.state {
+                State::Waking(wake) => {
+                    let before = wake.stages.len().saturating_sub(1);
+                    let stages = wake.stages.iter().map(|it| it.stage);
+                    line.pass(&b.id, stages.take(before))?;
+                }
+                State::Warm { .. } if line.stages > 0 => {
+                    let last = b.wakes.back().map(|it| it.stages.clone());
+                    let stages = last.unwrap_or_default();
+                    line.pass(&b.id, stages.into_iter().map(|(stage, _)| stage))?;
+                }
+                _ => {}
+            }
             match (&b.state, &end) {
                 (State::Warm { .. } | State::Ready { .. }, End::Warm)
                 | (State::Asleep { .. }, End::Down) => return Ok(()),
@@ -166,9 +180,28 @@ fn told(fleet: &Fleet, b: &Backend) -> (String, String) {
 struct Progress {
     shown: String,
     open: bool,
+    /// Stages that are over and were said.
+    stages: usize,
 }
 
 impl Progress {
+    /// Says which stages are over, where each has a line of its own.
+    fn pass(&mut self, id: &BackendId, over: impl Iterator<Item = Stage>) -> Result<()> {
+        let new: Vec<Stage> = over.skip(self.stages).collect();
+        self.stages += new.len();
+        if io::stderr().is_terminal() {
+            return Ok(());
+        }
+        for stage in new {
+            let what = format!("{id}: {}", stage.word());
+            if self.shown != what {
+                writeln!(io::stderr(), "{what}")?;
+                self.shown = what;
+            }
+        }
+        Ok(())
+    }
+
     fn show(&mut self, (what, more): &(String, String)) -> Result<()> {
         let mut out = io::stderr();
         if out.is_terminal() {

@@ -12,6 +12,7 @@ use crate::fleet::cluster::SeenBackend;
 use crate::fleet::cluster::mark::{KEY, Mark};
 use crate::fleet::cluster::object::{Kind, Object};
 use crate::fleet::cluster::place::{Owner, Ref, Rule};
+use crate::source::engine_log::clean;
 
 /// What routes say.
 #[derive(Debug, Default)]

@@ -6,6 +6,7 @@ use super::place::{Autoscaler, Phase, Place};
 use super::{Cluster, PartState};
 use crate::fleet::finding::{Finding, Severity};
 use crate::fleet::machine::span;
+use crate::fleet::message::{Actor, Command, RefusalKind};
 use crate::fleet::wake::State;
 use crate::fleet::{Backend, Fleet, Usd};
 
@@ -33,6 +34,16 @@ impl Fleet {
             out.extend(spare(cluster));
         }
         out
+    }
+
+    /// Why this user may not do that on its cluster, before it is tried; `None` where it may, or nobody knows.
+    pub fn forbids(&self, command: &Command) -> Option<String> {
+        if !self.is_on_clusters() {
+            return None;
+        }
+        let nobody = Actor::Operator(String::new());
+        let refusal = self.plan(command, &nobody, self.now).err()?;
+        (refusal.kind == RefusalKind::Forbidden).then_some(refusal.what)
     }
 
     /// Since when something that is shown of a cluster is old; `None` while all of it is followed.

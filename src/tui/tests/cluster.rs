@@ -8,7 +8,7 @@ use crate::fleet::backend::{Capacity, Hosted, Kind, SelfHosted, SleepWay};
 use crate::fleet::cluster::mark::Mark;
 use crate::fleet::cluster::object::{self, Object};
 use crate::fleet::cluster::place::{Autoscaler, Machine, Owner, Phase, Place, Ref, Rule, Trouble};
-use crate::fleet::cluster::{Cluster, Part, PartState, Seen, SeenBackend, SeenModel};
+use crate::fleet::cluster::{Cluster, Part, PartState, Permit, Seen, SeenBackend, SeenModel};
 use crate::fleet::{Command, Fleet, Observation, Receipt, Stage, Usd};
 use crate::tui::app::{App, Mode, Rehearsal, Screen};
 use crate::tui::event::{Effect, Event};
@@ -308,4 +308,23 @@ fn a_part_that_is_old_is_said_with_its_age() {
     fleet.tick(at("03:10:01"));
     update(&mut app, Event::Snapshot(Arc::new(fleet)));
     shot("cluster-old", &mut app, (120, 40));
+}
+
+#[test]
+fn what_one_may_not_do_is_grey_before_it_is_tried() {
+    let mut app = app();
+    let mut fleet = Fleet::clone(&app.fleet);
+    let cluster = Arc::make_mut(&mut fleet.clusters[0]);
+    cluster.permits.push(Permit {
+        namespace: "llm".into(),
+        verb: "patch".into(),
+        resource: "scaledobjects.keda.sh".into(),
+        allowed: false,
+        why: "".into(),
+    });
+    update(&mut app, Event::Snapshot(Arc::new(fleet)));
+    app.screen = Screen::Backend;
+    shot("placed-forbidden", &mut app, (120, 40));
+    press(&mut app, "w");
+    assert_eq!(app.mode, Mode::Normal, "nothing is asked for");
 }

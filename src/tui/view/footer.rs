@@ -3,8 +3,9 @@
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 
+use crate::fleet::Command;
 use crate::tui::app::{App, Mode};
-use crate::tui::keymap::{Binding, Group, KEYMAP};
+use crate::tui::keymap::{Action, Binding, Group, KEYMAP};
 use crate::tui::theme::Role;
 
 pub(super) fn render(app: &App, area: Rect, buf: &mut Buffer) {
@@ -59,15 +60,32 @@ pub(super) fn render(app: &App, area: Rect, buf: &mut Buffer) {
         if x + width > area.right() {
             break;
         }
-        buf.set_string(x, area.y, key, theme.of(Role::Accent));
-        buf.set_string(
-            x + key.len() as u16 + 1,
-            area.y,
-            binding.word,
-            theme.of(Role::Dim),
-        );
+        // What this user may not do is grey; the Backend screen says why.
+        let (letter, word) = if may_not(app, binding.action) {
+            (Role::Faint, Role::Faint)
+        } else {
+            (Role::Accent, Role::Dim)
+        };
+        buf.set_string(x, area.y, key, theme.of(letter));
+        let at = x + key.len() as u16 + 1;
+        buf.set_string(at, area.y, binding.word, theme.of(word));
         x += width + 2;
     }
+}
+
+/// Whether the cluster does not let this user do that to what is selected.
+fn may_not(app: &App, action: Action) -> bool {
+    let Some(b) = app.backend().filter(|b| b.place.is_some()) else {
+        return false;
+    };
+    let backend = b.id.clone();
+    let command = match action {
+        Action::Wake => Command::Wake { backend },
+        Action::Sleep => Command::Sleep { backend },
+        Action::Drain => Command::Drain { backend },
+        _ => return false,
+    };
+    app.fleet.forbids(&command).is_some()
 }
 
 /// The key that is shown.

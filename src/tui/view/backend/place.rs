@@ -5,15 +5,15 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
 use super::heading;
-use crate::fleet::Backend;
 use crate::fleet::cluster::place::{Autoscaler, Machine, Place, Rule};
+use crate::fleet::{Backend, Command};
 use crate::tui::app::App;
 use crate::tui::text;
 use crate::tui::theme::Role;
 use crate::tui::widget::panel;
 
 /// Columns of the labels.
-const LABELS: usize = 11;
+const LABELS: usize = 12;
 /// Machines and rules that are named one by one.
 const NAMED: usize = 3;
 
@@ -63,6 +63,7 @@ fn lines(app: &App, backend: &Backend, place: &Place) -> Vec<Said> {
     if let Some(doing) = &backend.doing {
         out.push(("now", doing.clone(), Role::Waking));
     }
+    out.extend(may_not(app, backend));
     let ready = format!("{} of {} ready", place.ready, place.wanted);
     let pods = match place.pods {
         1 => "1 pod".to_owned(),
@@ -133,6 +134,27 @@ fn lines(app: &App, backend: &Backend, place: &Place) -> Vec<Said> {
         ));
     }
     out
+}
+
+/// What this user may not do to it, and why.
+fn may_not(app: &App, backend: &Backend) -> Option<Said> {
+    let id = || backend.id.clone();
+    let all = [
+        Command::Wake { backend: id() },
+        Command::Sleep { backend: id() },
+        Command::Drain { backend: id() },
+    ];
+    let denied = all
+        .iter()
+        .filter_map(|it| Some((it.verb(), app.fleet.forbids(it)?)));
+    let denied: Vec<(&str, String)> = denied.collect();
+    let (_, why) = denied.first()?;
+    let verbs: Vec<&str> = denied.iter().map(|(verb, _)| *verb).collect();
+    Some((
+        "may not",
+        format!("{}: {why}", verbs.join(", ")),
+        Role::Warning,
+    ))
 }
 
 fn scaled_by(place: &Place) -> Said {

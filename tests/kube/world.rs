@@ -194,6 +194,7 @@ fn keda(fake: &FakeKube) {
         let plural = match text(target, "/kind") {
             "InferenceSet" => "inferencesets",
             "StatefulSet" => "statefulsets",
+            "LeaderWorkerSet" => "leaderworkersets",
             _ => "deployments",
         };
         let path = format!("{plural}/{HERE}/{}", text(target, "/name"));

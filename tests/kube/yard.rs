@@ -35,19 +35,13 @@ pub(crate) fn put(fake: &FakeKube, line: &str) {
             fake.put(fixtures::lws(HERE, name, MODEL, n(2), n(3)));
         }
         "hpa" => {
-            fake.put(fixtures::hpa(HERE, name, words[2], n(3), n(4)));
+            let mut it = fixtures::hpa(HERE, name, words[2], n(3), n(4));
+            aim(&mut it, words.get(5).copied());
+            fake.put(it);
         }
         "scaledobject" => {
             let mut it = fixtures::scaled_object(HERE, name, words[2], n(3), n(4));
-            if let Some(kind) = words.get(5) {
-                let group = if *kind == "InferenceSet" {
-                    "kaito.sh/v1beta1"
-                } else {
-                    "apps/v1"
-                };
-                it["spec"]["scaleTargetRef"]["kind"] = (*kind).into();
-                it["spec"]["scaleTargetRef"]["apiVersion"] = group.into();
-            }
+            aim(&mut it, words.get(5).copied());
             fake.put(it);
         }
         "keda" => keda(fake, name),
@@ -88,6 +82,18 @@ pub(crate) fn put(fake: &FakeKube, line: &str) {
         "llm" => llm(fake, name, n(2), words.get(3).copied()),
         other => panic!("nobody knows {other}"),
     }
+}
+
+/// Has an autoscaler scale another kind than Deployments.
+fn aim(it: &mut Value, kind: Option<&str>) {
+    let Some(kind) = kind else { return };
+    let version = match kind {
+        "InferenceSet" => "kaito.sh/v1beta1",
+        "LeaderWorkerSet" => "leaderworkerset.x-k8s.io/v1",
+        _ => "apps/v1",
+    };
+    it["spec"]["scaleTargetRef"]["kind"] = kind.into();
+    it["spec"]["scaleTargetRef"]["apiVersion"] = version.into();
 }
 
 /// `chat=90`, `Backend:azure=10`.

@@ -23,6 +23,23 @@ use crate::fleet::{Fleet, Observation};
 /// What is said of an operation that this program left.
 const LEFT: &str = "left unfinished: any console shows it, takes it over (the same again) or rolls it back (undrain)";
 
+/// How an operation did not work out.
+#[derive(Clone, Debug)]
+struct Failure {
+    why: String,
+    /// All that was done stands as before again.
+    taken_back: bool,
+}
+
+impl Failure {
+    fn standing(why: impl Into<String>) -> Self {
+        Self {
+            why: why.into(),
+            taken_back: false,
+        }
+    }
+}
+
 /// What operates one cluster.
 #[derive(Clone)]
 pub struct Hand {
@@ -98,7 +115,7 @@ impl Hand {
         let result = match &lease {
             Some(lease) => tokio::select! {
                 done = self.steps(plan) => done,
-                by = lease.keep() => Err(format!("{by} has taken it over; what was done stands")),
+                by = lease.keep() => Err(Failure::standing(format!("{by} has taken it over; what was done stands"))),
             },
             None => self.steps(plan).await,
         };
@@ -106,10 +123,10 @@ impl Hand {
         if let Some(lease) = lease {
             lease.give_back().await;
         }
-        result
+        result.map_err(|failure| failure.why)
     }
 
-    async fn steps(&self, plan: &Plan) -> Result<(), String> {
+    async fn steps(&self, plan: &Plan) -> Result<(), Failure> {
         if plan.holds_lease {
             tell::began(&self.api, plan).await;
         }
@@ -124,7 +141,7 @@ impl Hand {
             } else {
                 tokio::select! {
                     // A step that waits has changed nothing: what stands is on the objects themselves.
-                    () = self.shutdown.cancelled() => return Err(LEFT.to_owned()),
+                    () = self.shutdown.cancelled() => return Err(Failure::standing(LEFT)),
                     done = self.wait(plan, step) => done,
                 }
             };
@@ -151,13 +168,13 @@ impl Hand {
             return Ok(());
         }
         let why = late.join("; ");
-        Err(format!("{why}; what was done stands"))
+        Err(Failure::standing(format!("{why}; what was done stands")))
     }
 
     /// Takes back what was done, newest first.
-    async fn take_back(&self, done: &[&Step], why: String) -> String {
+    async fn take_back(&self, done: &[&Step], why: String) -> Failure {
         if done.is_empty() {
-            return format!("{why}; nothing was changed");
+            return Failure::standing(format!("{why}; nothing was changed"));
         }
         let mut left = Vec::new();
         for step in done.iter().rev() {
@@ -166,9 +183,13 @@ impl Hand {
             }
         }
         if left.is_empty() {
-            format!("{why}; all of it was taken back")
+            Failure {
+                why: format!("{why}; all of it was taken back"),
+                taken_back: true,
+            }
         } else {
-            format!("{why}; this could not be taken back: {}", left.join("; "))
+            let left = left.join("; ");
+            Failure::standing(format!("{why}; this could not be taken back: {left}"))
         }
     }
 

@@ -53,3 +53,11 @@ id! {
     /// A backend: unique within its fleet.
     BackendId
 }
+
+impl BackendId {
+    /// Its name within its cluster: what every console calls it, however many clusters that one shows.
+    pub fn within(&self, cluster: &str) -> &str {
+        let rest = self.0.strip_prefix(cluster);
+        rest.and_then(|it| it.strip_prefix(':')).unwrap_or(&self.0)
+    }
+}

@@ -4,12 +4,15 @@ use chrono::Utc;
 use http::Method;
 use serde_json::json;
 
+use super::Failure;
 use crate::cluster::Api;
 use crate::fleet::cluster::object::{Kind, collection};
 use crate::fleet::cluster::plan::{MANAGER, Plan};
 
-/// The longest note that the API takes.
-const NOTE: usize = 1000;
+/// The longest note that the API takes, bytes.
+const NOTE: usize = 1024;
+/// The longest name of who tells.
+const TELLER: usize = 128;
 
 /// An operation of several steps began.
 pub(super) async fn began(api: &Api, plan: &Plan) {
@@ -24,11 +27,18 @@ pub(super) async fn began(api: &Api, plan: &Plan) {
 }
 
 /// An operation ended.
-pub(super) async fn tell(api: &Api, plan: &Plan, failed: Option<&String>) {
+pub(super) async fn tell(api: &Api, plan: &Plan, failed: Option<&Failure>) {
     let op = &*plan.mark.op;
     let by = &plan.mark.by;
     let (kind, reason, note) = match (failed, op) {
-        (Some(why), _) => ("Warning", "FleetRolledBack", format!("{op} by {by}: {why}")),
+        (Some(failure), _) => {
+            let reason = if failure.taken_back {
+                "FleetRolledBack"
+            } else {
+                "FleetFailed"
+            };
+            ("Warning", reason, format!("{op} by {by}: {}", failure.why))
+        }
         // One that is waited for was asked for before.
         (None, "wake") if plan.holds_lease => ("Normal", "FleetWoken", format!("woken by {by}")),
         (None, "wake") => ("Normal", "FleetWakeRequested", format!("woken by {by}")),
@@ -57,7 +67,15 @@ pub(super) async fn tell(api: &Api, plan: &Plan, failed: Option<&String>) {
 async fn publish(api: &Api, plan: &Plan, kind: &str, reason: &str, note: String) {
     let now = Utc::now();
     let about = &plan.regarding;
-    let note: String = note.chars().take(NOTE).collect();
+    let mut regarding = json!({
+        "apiVersion": about.api_version(),
+        "kind": about.kind.word(),
+        "namespace": about.namespace,
+        "name": about.name,
+    });
+    if !plan.regarding_uid.is_empty() {
+        regarding["uid"] = (*plan.regarding_uid).into();
+    }
     let body = json!({
         "apiVersion": "events.k8s.io/v1",
         "kind": "Event",
@@ -67,17 +85,12 @@ async fn publish(api: &Api, plan: &Plan, kind: &str, reason: &str, note: String)
         },
         "eventTime": now.to_rfc3339_opts(chrono::SecondsFormat::Micros, true),
         "reportingController": MANAGER,
-        "reportingInstance": plan.mark.by,
+        "reportingInstance": cut(&plan.mark.by, TELLER),
         "action": plan.mark.op,
         "reason": reason,
         "type": kind,
-        "note": note,
-        "regarding": {
-            "apiVersion": about.api_version(),
-            "kind": about.kind.word(),
-            "namespace": about.namespace,
-            "name": about.name,
-        },
+        "note": cut(&note, NOTE),
+        "regarding": regarding,
     });
     let path = collection(Kind::Event, "v1", Some(&about.namespace));
     if let Err(fault) = api
@@ -91,4 +104,11 @@ async fn publish(api: &Api, plan: &Plan, kind: &str, reason: &str, note: String)
         // The annotation is the record; an event is a courtesy.
         tracing::info!("no event of {}: {fault}", plan.mark.op);
     }
+}
+
+/// As much of a text as fits into so many bytes.
+fn cut(text: &str, bytes: usize) -> &str {
+    let mut ends = text.char_indices().map(|(at, c)| at + c.len_utf8());
+    let end = ends.by_ref().take_while(|end| *end <= bytes).last();
+    &text[..end.unwrap_or(0)]
 }

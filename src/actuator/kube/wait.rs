@@ -66,7 +66,7 @@ impl Hand {
                 .models
                 .iter()
                 .flat_map(|it| &it.routes)
-                .filter(|it| it.route == *route);
+                .filter(|it| it.cluster == plan.cluster && it.route == *route);
             rules.all(|rule| rule.programmed.is_ok() && has_weights(rule, &wanted))
         };
         if self.until(PROGRAMMED, has).await.is_err() {
@@ -76,7 +76,7 @@ impl Hand {
                 .flat_map(|it| &it.models)
                 .flat_map(|it| &it.routes);
             let mut why = rules
-                .filter(|it| it.route == *route)
+                .filter(|it| it.cluster == plan.cluster && it.route == *route)
                 .filter_map(|it| it.programmed.as_ref().err());
             let said = why.next().map_or_else(
                 || "its weights were changed again".to_owned(),

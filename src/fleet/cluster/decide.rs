@@ -74,7 +74,8 @@ impl Fleet {
         force: bool,
     ) -> Result<(), (String, String)> {
         several(place, force)?;
-        let rules: Vec<&Rule> = self.rules_of(&b.model).collect();
+        let here = |it: &&Rule| it.cluster == place.cluster;
+        let rules: Vec<&Rule> = self.rules_of(&b.model).filter(here).collect();
         let healthy = |id: &BackendId| self.backend(id).is_some_and(|it| it.takes_traffic());
         match command {
             Command::Wake { .. } => {
@@ -173,12 +174,6 @@ impl Fleet {
         Ok((b, place))
     }
 
-    pub(super) fn cluster_of(&self, model: &ModelId) -> Option<std::sync::Arc<str>> {
-        let mut all = self.backends_of(model);
-        let named = all.find_map(|b| Some(b.place.as_ref()?.cluster.clone()));
-        named.or_else(|| Some(self.clusters.first()?.name.clone()))
-    }
-
     /// Whether this user may make every write of a plan, as far as has been asked.
     fn permitted(&self, plan: &Plan) -> Result<(), Refusal> {
         let Some(cluster) = self.clusters.iter().find(|it| it.name == plan.cluster) else {
@@ -227,7 +222,7 @@ fn begin(
     by: &Actor,
     now: DateTime<Utc>,
 ) -> Plan {
-    let of = backend.map_or("", BackendId::as_str);
+    let of = backend.map_or("", |it| it.within(&place.cluster));
     let mut mark = marked(command, of, by, now);
     mark.prev = Before {
         replicas: Some(place.wanted),
@@ -240,6 +235,7 @@ fn begin(
         steps: Vec::new(),
         mark,
         regarding: place.workload.clone(),
+        regarding_uid: place.uid.clone(),
         holds_lease: false,
         stands_from: None,
         warnings: Vec::new(),
@@ -342,12 +338,21 @@ pub fn is_workload(kind: Kind) -> bool {
     )
 }
 
+/// The longest name of an object.
+const LONGEST_NAME: usize = 253;
+
 /// The lease that says who operates a backend.
 pub fn lease_of(plan: &Plan) -> Object {
-    let name = format!(
-        "fleetctl-{}-{}",
-        plan.regarding.namespace, plan.regarding.name
-    );
-    let name: String = name.chars().take(200).collect();
+    // By the backend's name, which stays the same whatever runs its pods now.
+    let mut name = format!("fleetctl-{}", plan.mark.of.replace('/', "-"));
+    if name.len() > LONGEST_NAME {
+        let sum = name.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |sum, byte| {
+            (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
+        });
+        name = format!(
+            "{}-{sum:016x}",
+            name[..LONGEST_NAME - 17].trim_end_matches(['-', '.'])
+        );
+    }
     Object::new(Kind::Lease, &plan.regarding.namespace, &name)
 }

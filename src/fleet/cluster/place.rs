@@ -18,6 +18,8 @@ pub struct Place {
     pub cluster: Arc<str>,
     /// What runs its pods.
     pub workload: Object,
+    /// The workload's own, by which `kubectl describe` finds what was told of it.
+    pub uid: Box<str>,
     /// What its number of replicas is written to.
     pub scaled: Object,
     /// Replicas asked for.
@@ -50,8 +52,6 @@ pub struct Place {
     pub probe_allows: Option<u32>,
     /// Whether the pods end what runs when told to: `None` where nothing in them says so.
     pub ends_gently: bool,
-    /// What may not be done, by verb, and why.
-    pub denied: Vec<(Box<str>, Box<str>)>,
 }
 
 /// What owns a workload's replicas besides itself.
@@ -138,6 +138,8 @@ pub enum Autoscaler {
 /// A rule of a route that leads to backends of a model.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Rule {
+    /// On which cluster.
+    pub cluster: Arc<str>,
     /// Which route: what owns the weights.
     pub route: Object,
     /// Its place in the route.
@@ -265,12 +267,6 @@ impl Place {
     /// Dollars an hour for the machines that exist for it; `None` where a price is not known.
     pub fn burn(&self) -> Option<Usd> {
         self.nodes.iter().map(Machine::share).sum()
-    }
-
-    /// Why `verb` may not be done by this user.
-    pub fn denies(&self, verb: &str) -> Option<&str> {
-        let denied = self.denied.iter().find(|(it, _)| **it == *verb);
-        denied.map(|(_, why)| &**why)
     }
 
     /// The autoscaler in words, for people.

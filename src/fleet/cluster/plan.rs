@@ -30,6 +30,9 @@ pub struct Plan {
     pub mark: Mark,
     /// What events are told of.
     pub regarding: Object,
+    /// Its own, where it is known.
+    #[serde(default)]
+    pub regarding_uid: Box<str>,
     /// It waits between its steps: a lease says who does it.
     pub holds_lease: bool,
     /// From this step on nothing is taken back any more: its pods end.
@@ -402,6 +405,7 @@ mod tests {
             backend: None,
         };
         let rule = Rule {
+            cluster: "prod".into(),
             route: Object::new(Kind::HttpRoute, "llm", "chat"),
             at: 2,
             matches: "".into(),

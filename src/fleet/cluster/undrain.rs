@@ -23,7 +23,7 @@ pub(super) fn undrain(
         .as_ref()
         .into_iter()
         .chain(marks)
-        .filter(|mark| mark.of == b.id.as_str() && !mark.undone)
+        .filter(|mark| mark.of == b.id.within(&place.cluster) && !mark.undone)
         .filter(|mark| mark.op == "drain" || mark.op == "undrain" && mark.is_open())
         .max_by_key(|mark| (mark.at, !mark.prev.weights.is_empty()));
     let Some(before) = drain.map(|mark| mark.prev.clone()) else {

@@ -1,9 +1,11 @@
 //! New weights on a cluster: a patch a route, guarded by what was looked at.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 
 use super::decide::{has_weight, marked, refusal};
-use super::place::{Rule, Weighted};
+use super::place::{Ref, Rule, Weighted};
 use super::plan::{Edit, Plan, RuleEdit, Step};
 use crate::fleet::Fleet;
 use crate::fleet::id::{BackendId, ModelId};
@@ -23,6 +25,7 @@ impl Fleet {
             .rules_of(model)
             .filter(|rule| rule.refs.iter().filter(|it| it.backend.is_some()).count() > 1)
             .collect();
+        let (rules, cluster) = self.on_one_cluster(model, rules, weights)?;
         let Some(first) = rules.first() else {
             return Err(refusal(
                 format!("no route of {model} has more than one target"),
@@ -44,10 +47,11 @@ impl Fleet {
         let mut plan = Plan {
             command: command.clone(),
             backend: None,
-            cluster: self.cluster_of(model).unwrap_or_default(),
+            cluster,
             steps: Vec::new(),
             mark: marked(command, model.as_str(), by, now),
             regarding: first.route.clone(),
+            regarding_uid: Box::default(),
             holds_lease: false,
             stands_from: None,
             warnings: Vec::new(),
@@ -102,6 +106,45 @@ impl Fleet {
             plan.then(Step::Programmed { route });
         }
         Ok(plan)
+    }
+}
+
+impl Fleet {
+    /// The rules that new weights are about: a patch goes to one cluster.
+    fn on_one_cluster<'a>(
+        &self,
+        model: &ModelId,
+        rules: Vec<&'a Rule>,
+        weights: &[(BackendId, u32)],
+    ) -> Result<(Vec<&'a Rule>, Arc<str>), Refusal> {
+        let changes = |it: &Ref| {
+            let new = weights
+                .iter()
+                .find(|(id, _)| it.backend.as_ref() == Some(id));
+            new.is_some_and(|(_, new)| *new != it.share())
+        };
+        let mut clusters: Vec<&Arc<str>> = Vec::new();
+        for rule in &rules {
+            if rule.refs.iter().any(changes) && !clusters.contains(&&rule.cluster) {
+                clusters.push(&rule.cluster);
+            }
+        }
+        if let [_, _, ..] = clusters[..] {
+            let names: Vec<&str> = clusters.iter().map(|it| &***it).collect();
+            return Err(refusal(
+                format!(
+                    "{model} is routed on several clusters: {}",
+                    names.join(", ")
+                ),
+                "change the weights of one cluster at a time: r, and only its backends",
+            ));
+        }
+        let first = clusters.first().map(|it| Arc::clone(it));
+        let cluster = first
+            .or_else(|| rules.first().map(|it| Arc::clone(&it.cluster)))
+            .unwrap_or_default();
+        let here = |it: &&Rule| it.cluster == cluster;
+        Ok((rules.into_iter().filter(here).collect(), cluster))
     }
 }
 

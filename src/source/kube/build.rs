@@ -72,6 +72,7 @@ pub(super) fn build(
             || found.scaled.clone(),
             |(kind, key)| Object::new(*kind, &key.namespace, &key.name),
         ),
+        uid: first.map(|it| it.meta.uid.clone()).unwrap_or_default(),
         scaled: found.scaled.clone(),
         wanted,
         pods: pods.len() as u32,
@@ -85,7 +86,7 @@ pub(super) fn build(
             .map(|it| it.meta.name.clone())
             .collect(),
         gitops: found.gitops.clone(),
-        mark: mark(found, rules, world),
+        mark: mark(found, rules, world, settings),
         read_by,
         trouble: wrong
             .map(|it| it.trouble)
@@ -93,7 +94,6 @@ pub(super) fn build(
         phase,
         probe_allows: allows,
         ends_gently: engine.is_some_and(|it| it.gentle),
-        denied: Vec::new(),
         nodes,
     };
     SeenBackend {
@@ -125,11 +125,11 @@ fn short_probe(phase: &Phase, allows: Option<u32>, budget: TimeDelta) -> Option<
     })
 }
 
-/// Of a group of pods only the first serves.
+/// Of a group of pods only the first serves; what only prefills answers nobody.
 fn is_head(pod: &Pod) -> bool {
-    pod.meta
-        .label("leaderworkerset.sigs.k8s.io/worker-index")
-        .is_none_or(|it| it == "0")
+    let label = |key: &str| pod.meta.label(key);
+    label("leaderworkerset.sigs.k8s.io/worker-index").is_none_or(|it| it == "0")
+        && label("app.kubernetes.io/component").is_none_or(|it| !it.ends_with("-prefill"))
 }
 
 fn phase<'a>(
@@ -187,7 +187,7 @@ fn phase<'a>(
 }
 
 /// What was done last to anything that belongs to it.
-fn mark(found: &Found, rules: &[Rule], world: &World) -> Option<Mark> {
+fn mark(found: &Found, rules: &[Rule], world: &World, settings: &Settings) -> Option<Mark> {
     let mut all: Vec<Mark> = Vec::new();
     let mut add = |meta: &Meta| all.extend(meta.annotation(KEY).and_then(Mark::read));
     for (kind, key) in &found.marked {
@@ -220,7 +220,8 @@ fn mark(found: &Found, rules: &[Rule], world: &World) -> Option<Mark> {
         }
         Autoscaler::None | Autoscaler::Several(_) => {}
     }
-    let mine = |mark: &&Mark| mark.of == found.id.as_str();
+    let of = found.id.within(&settings.cluster);
+    let mine = |mark: &&Mark| mark.of == of;
     all.extend(
         rules
             .iter()
@@ -228,7 +229,7 @@ fn mark(found: &Found, rules: &[Rule], world: &World) -> Option<Mark> {
             .filter(mine)
             .cloned(),
     );
-    all.retain(|it| it.of == found.id.as_str());
+    all.retain(|it| it.of == of);
     let any = |id: &str, of: fn(&Mark) -> bool| all.iter().any(|it| it.id == id && of(it));
     let newest = all
         .iter()

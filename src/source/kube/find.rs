@@ -161,12 +161,17 @@ impl Finder<'_> {
     }
 }
 
-/// The name that clients ask for.
+/// The name that clients ask for: where nothing says it, the workload's own.
 fn model_of(it: &Workload, named: Option<&Named>) -> ModelId {
+    said_of(it, named).unwrap_or_else(|| ModelId::from(clean(&it.meta.name)))
+}
+
+/// The name that clients ask for, where something says it.
+fn said_of(it: &Workload, named: Option<&Named>) -> Option<ModelId> {
     let said = named.and_then(|named| named.model.as_deref());
     let label = || it.labels.get("model").map(|it| &**it);
-    let model = said.or(it.engine.model.as_deref()).or_else(label);
-    ModelId::from(clean(model.unwrap_or(&it.meta.name)))
+    let model = said.or(it.engine.model.as_deref()).or_else(label)?;
+    Some(ModelId::from(clean(model)))
 }
 
 /// Who has each workload's replicas.

@@ -73,7 +73,6 @@ fn place(cluster: &str, name: &str, phase: Phase) -> Place {
         trouble: None,
         probe_allows: Some(1800),
         ends_gently: false,
-        denied: Vec::new(),
     }
 }
 
@@ -104,6 +103,7 @@ fn own(id: &str, model: &str, weight: u32, place: Place) -> SeenBackend {
 
 fn route(targets: &[(&str, u32, &str)]) -> Rule {
     Rule {
+        cluster: "prod".into(),
         route: Object::new(object::Kind::HttpRoute, "llm", "chat"),
         at: 0,
         matches: "/v1".into(),

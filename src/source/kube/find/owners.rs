@@ -2,7 +2,7 @@
 
 use super::super::object::{Key, Meta};
 use super::super::world::Home;
-use super::{Finder, Found, MADE_BY, gitops, model_of};
+use super::{Finder, Found, MADE_BY, gitops, said_of};
 use crate::fleet::ModelId;
 use crate::fleet::cluster::object::Kind;
 use crate::fleet::cluster::place::{Autoscaler, Owner, Revision};
@@ -85,7 +85,13 @@ impl Finder<'_> {
 
     fn kserve(&mut self) {
         for (key, service) in &self.world.kserve {
-            let homes = self.labelled(key, OF_SERVICE, &key.name);
+            let mut homes = self.labelled(key, OF_SERVICE, &key.name);
+            // A transformer or an explainer before it is none of its replicas.
+            homes.retain(|home| {
+                let of = self.world.workloads.get(home);
+                of.and_then(|it| it.labels.get("component"))
+                    .is_none_or(|it| &**it == "predictor")
+            });
             let annotation = |name: &str| service.meta.annotation(name);
             let knative = matches!(&*service.status.deployment_mode, "Knative" | "Serverless")
                 || matches!(
@@ -134,6 +140,10 @@ impl Finder<'_> {
                     && labels
                         .get("app.kubernetes.io/name")
                         .is_some_and(|it| *it == key.name)
+                    // Its endpoint picker has the same labels, and serves nobody.
+                    && labels
+                        .get("app.kubernetes.io/component")
+                        .is_none_or(|it| !it.contains("scheduler"))
             };
             let all = self
                 .world
@@ -212,7 +222,9 @@ impl Finder<'_> {
             .find_map(|home| Some((home, self.world.workloads.get(home)?)));
         if let Some((home, it)) = first {
             let named = self.settings.named(&key.namespace, &key.name);
-            found.model = model_of(it, named);
+            if let Some(model) = said_of(it, named) {
+                found.model = model;
+            }
             found.instance = it.engine.instance.clone().unwrap_or_default();
             found.scaled = self.object(home.0, &home.1);
             found.marked.push(home.clone());

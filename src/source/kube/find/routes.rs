@@ -112,6 +112,7 @@ pub(super) fn routes(
                 }
             });
         let rule = Rule {
+            cluster: settings.cluster.clone(),
             at: one.at,
             matches: clean(&one.rule.words()).into(),
             resource_version: one.route.meta.resource_version.clone(),

@@ -110,7 +110,8 @@ fn is_known(key: &str) -> bool {
         "leaderworkerset.sigs.k8s.io/",
         "argocd.argoproj.io/",
     ];
-    const WHOLE: [&str; 15] = [
+    const WHOLE: [&str; 16] = [
+        "app.kubernetes.io/component",
         "pod-template-hash",
         "app.kubernetes.io/part-of",
         "app.kubernetes.io/name",

@@ -244,7 +244,7 @@ impl Actuator {
         json: Option<&'static str>,
         limit: Duration,
     ) -> Result<(), String> {
-        let reply = web::post(&self.http, url, key, json, limit)
+        let reply = web::post(&self.http, url, key, json.map(ToOwned::to_owned), limit)
             .await
             .map_err(|fault| {
                 format!("{fault}; check that it runs and that its address is right")

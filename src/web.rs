@@ -65,7 +65,7 @@ pub async fn post(
     http: &reqwest::Client,
     url: &str,
     key: Option<&str>,
-    json: Option<&'static str>,
+    json: Option<String>,
     limit: Duration,
 ) -> Result<Reply, Fault> {
     let mut request = http.post(url);

@@ -3,6 +3,7 @@
 //! What is decided is in [`crate::fleet::cluster`]; here it only happens. What a step waits for is read from the fleet's own
 //! picture: nothing is asked of the cluster twice.
 
+mod engines;
 mod lease;
 mod tell;
 mod wait;
@@ -44,6 +45,8 @@ impl Failure {
 #[derive(Clone)]
 pub struct Hand {
     api: Api,
+    /// For engines that are reached at their own addresses.
+    http: reqwest::Client,
     clock: Clock,
     /// The fleet as it is seen; set when its owner starts.
     fleet: Arc<OnceLock<watch::Receiver<Arc<Fleet>>>>,
@@ -56,9 +59,10 @@ pub struct Hand {
 
 impl Hand {
     /// One for the cluster behind `api`.
-    pub fn new(api: Api, clock: Clock, shutdown: CancellationToken) -> Self {
+    pub fn new(api: Api, http: reqwest::Client, clock: Clock, shutdown: CancellationToken) -> Self {
         Self {
             api,
+            http,
             clock,
             fleet: Arc::default(),
             out: Arc::default(),
@@ -127,17 +131,15 @@ impl Hand {
     }
 
     async fn steps(&self, plan: &Plan) -> Result<(), Failure> {
-        if plan.holds_lease {
+        if plan.holds_lease || plan.mark.op == "wake" {
             tell::began(&self.api, plan).await;
         }
         let mut done: Vec<&Step> = Vec::new();
         let mut late: Vec<String> = Vec::new();
         for (at, Planned { step, back }) in plan.steps.iter().enumerate() {
             self.say(plan, step).await;
-            let result = if step.write().is_some() {
-                self.write(step, false)
-                    .await
-                    .map_err(|fault| told(step, &fault))
+            let result = if step.acts() {
+                self.act(plan, step, back.as_ref()).await
             } else {
                 tokio::select! {
                     // A step that waits has changed nothing: what stands is on the objects themselves.
@@ -145,7 +147,10 @@ impl Hand {
                     done = self.wait(plan, step) => done,
                 }
             };
-            if let (Err(why), Step::Gone | Step::Ready) = (&result, step) {
+            // Without a lease nothing was held for it either: what was asked for stands.
+            let stands = matches!(step, Step::Gone | Step::Ready)
+                || matches!(step, Step::Answers) && !plan.holds_lease;
+            if let (Err(why), true) = (&result, stands) {
                 // The pods go on their way: to take it back now would be another change of mind.
                 late.push(why.clone());
                 break;
@@ -160,7 +165,7 @@ impl Hand {
                     late.push(why);
                     continue;
                 }
-                return Err(self.take_back(&done, why).await);
+                return Err(self.take_back(plan, &done, why).await);
             }
             done.extend(back.as_ref());
         }
@@ -172,15 +177,13 @@ impl Hand {
     }
 
     /// Takes back what was done, newest first.
-    async fn take_back(&self, done: &[&Step], why: String) -> Failure {
+    async fn take_back(&self, plan: &Plan, done: &[&Step], why: String) -> Failure {
         if done.is_empty() {
             return Failure::standing(format!("{why}; nothing was changed"));
         }
         let mut left = Vec::new();
         for step in done.iter().rev() {
-            if let Err(fault) = self.write(step, false).await {
-                left.push(told(step, &fault));
-            }
+            left.extend(self.act(plan, step, None).await.err());
         }
         if left.is_empty() {
             Failure {
@@ -193,6 +196,20 @@ impl Hand {
         }
     }
 
+    /// Carries out a step that changes something. `back`: what takes it back where only a part of it worked out.
+    async fn act(&self, plan: &Plan, step: &Step, back: Option<&Step>) -> Result<(), String> {
+        if let (Step::Post { path, body, .. }, Some(id)) = (step, &plan.backend) {
+            let back = match back {
+                Some(Step::Post { path, .. }) => Some(path.as_str()),
+                _ => None,
+            };
+            let done = self.post(id, path, body.as_ref(), back).await;
+            return done.map_err(|why| format!("{}: {why}", step.words()));
+        }
+        let done = self.write(step, false).await;
+        done.map_err(|fault| told(step, &fault))
+    }
+
     async fn write(&self, step: &Step, dry: bool) -> Result<(), Fault> {
         match step {
             Step::Scale { object, to, .. } => self.scale(object, *to, dry).await,
@@ -201,9 +218,14 @@ impl Hand {
                 Some(write) => self.api.write(&write, dry).await.map(drop),
                 None => Ok(()),
             },
-            Step::Programmed { .. } | Step::Silent | Step::Idle | Step::Gone | Step::Ready => {
-                Ok(())
-            }
+            Step::Post { .. }
+            | Step::Napping { .. }
+            | Step::Answers
+            | Step::Programmed { .. }
+            | Step::Silent
+            | Step::Idle
+            | Step::Gone
+            | Step::Ready => Ok(()),
         }
     }
 
@@ -271,7 +293,7 @@ impl Hand {
         let observation = Observation::Step {
             backend,
             words: step.words(),
-            stopping: matches!(step, Step::Gone),
+            stopping: matches!(step, Step::Gone | Step::Napping { asleep: true }),
         };
         // The hub may have stopped meanwhile; then nobody is left to tell.
         let _ = out.send(observation).await;

@@ -182,10 +182,31 @@ impl Api {
     /// Where there is none within `limit`.
     pub async fn text(&self, path: &str, limit: Duration) -> Result<String, Fault> {
         let request = build(Request::get(path), Vec::new())?;
-        let bytes = timeout(limit, self.call(request, LARGEST_PAGE))
-            .await
-            .map_err(|_| Fault::Away(format!("no answer within {} s", limit.as_secs())))??;
+        let bytes = self.call_within(request, LARGEST_PAGE, limit).await?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// Passes a call on to a pod through the API's own proxy, and gives back what the pod said.
+    ///
+    /// # Errors
+    /// Where it said something else than success within `limit`.
+    pub async fn pass(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        limit: Duration,
+    ) -> Result<Vec<u8>, Fault> {
+        let request = Request::builder().method(method).uri(path);
+        let request = match body {
+            Some(body) => {
+                let request = request.header(header::CONTENT_TYPE, "application/json");
+                build(request, body.to_string().into_bytes())?
+            }
+            None => build(request, Vec::new())?,
+        };
+        let bytes = self.call_within(request, LARGEST_PAGE, limit).await?;
+        Ok(bytes.to_vec())
     }
 
     /// Lines as they come, such as a pod's log.
@@ -205,7 +226,7 @@ impl Api {
         match timeout(LIMIT, client.request_stream(request)).await {
             Ok(Ok(stream)) => Ok(Box::pin(stream).lines()),
             Ok(Err(why)) => Err(Fault::from_kube(&why)),
-            Err(_) => Err(slow()),
+            Err(_) => Err(slow(LIMIT)),
         }
     }
 
@@ -238,6 +259,15 @@ impl Api {
     }
 
     async fn call(&self, request: Request<Body>, largest: usize) -> Result<bytes::Bytes, Fault> {
+        self.call_within(request, largest, LIMIT).await
+    }
+
+    async fn call_within(
+        &self,
+        request: Request<Body>,
+        largest: usize,
+        limit: Duration,
+    ) -> Result<bytes::Bytes, Fault> {
         let client = self.client();
         let answer = async {
             let response = client
@@ -251,14 +281,7 @@ impl Api {
                 return Ok(bytes);
             }
             let code = parts.status.as_u16();
-            let mut status = serde_json::from_slice::<Status>(&bytes).unwrap_or_else(|_| Status {
-                message: String::from_utf8_lossy(&bytes[..bytes.len().min(200)])
-                    .trim()
-                    .to_owned(),
-                ..Status::default()
-            });
-            status.code = code;
-            let fault = Fault::of(&status);
+            let fault = Fault::of(&status(code, &bytes));
             let after = parts.headers.get(header::RETRY_AFTER);
             let after = after.and_then(|it| it.to_str().ok()?.parse().ok());
             Err(match (fault, after) {
@@ -268,12 +291,32 @@ impl Api {
                 (fault, _) => fault,
             })
         };
-        timeout(LIMIT, answer).await.map_err(|_| slow())?
+        timeout(limit, answer).await.map_err(|_| slow(limit))?
     }
 }
 
-fn slow() -> Fault {
-    Fault::Away(format!("no answer within {} s", LIMIT.as_secs()))
+/// What went wrong: the API's own words, or those of whoever is behind it.
+fn status(code: u16, bytes: &[u8]) -> Status {
+    let said: Value = serde_json::from_slice(bytes).unwrap_or_default();
+    let mut status = if said["kind"] == "Status" {
+        serde_json::from_value(said).unwrap_or_default()
+    } else {
+        let message = said.pointer("/error/message").or(said.get("detail"));
+        let raw = || String::from_utf8_lossy(&bytes[..bytes.len().min(200)]);
+        Status {
+            message: message.and_then(Value::as_str).map_or_else(
+                || raw().trim().to_owned(),
+                |it| it.chars().take(200).collect(),
+            ),
+            ..Status::default()
+        }
+    };
+    status.code = code;
+    status
+}
+
+fn slow(limit: Duration) -> Fault {
+    Fault::Away(format!("no answer within {} s", limit.as_secs()))
 }
 
 fn build(request: http::request::Builder, body: Vec<u8>) -> Result<Request<Body>, Fault> {

@@ -79,6 +79,19 @@ impl Fault {
         }
     }
 
+    /// What somebody behind the API said, by its status.
+    pub fn answered(status: u16, said: String) -> Self {
+        match status {
+            401 => Self::Stranger(said),
+            403 => Self::Forbidden(said),
+            404 => Self::Absent(said),
+            409 => Self::Changed(said),
+            422 => Self::Unfit(said),
+            429 => Self::Busy(None),
+            _ => Self::Said(status, said),
+        }
+    }
+
     /// Whether another try may work out.
     pub fn passes(&self) -> bool {
         match self {

@@ -55,6 +55,20 @@ pub struct Workload {
     /// It is none of this fleet's.
     #[serde(default)]
     pub ignore: bool,
+    /// How it sleeps: `release` (default): scaled to zero; `level1`: its engines sleep in their pods (vLLM's sleep mode), which
+    /// keep their GPUs and are billed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sleep: Option<PodSleep>,
+}
+
+/// How a workload on a cluster sleeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum PodSleep {
+    /// Scaled to zero.
+    Release,
+    /// vLLM's sleep mode, level 1.
+    Level1,
 }
 
 /// What machines cost, and of when that is.

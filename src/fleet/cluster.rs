@@ -9,6 +9,7 @@ pub(in crate::fleet) mod follow;
 pub mod keda;
 mod look;
 pub mod mark;
+mod nap;
 pub mod object;
 mod pin;
 pub mod place;

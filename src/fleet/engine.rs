@@ -27,6 +27,9 @@ pub struct EngineSample {
     pub prefix_hits: Option<f64>,
     /// Whether the engine sleeps, where it says so.
     pub asleep: Option<bool>,
+    /// It sleeps so deeply that its weights are gone (level 2).
+    #[serde(default)]
+    pub discarded: Option<bool>,
     /// Time to first token, seconds.
     pub ttft: Histogram,
     /// Time between tokens, seconds.

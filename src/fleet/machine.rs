@@ -508,6 +508,12 @@ fn step_hosted(backend: &mut Backend, input: Input, now: DateTime<Utc>) -> Outco
 }
 
 impl Backend {
+    /// Its engines said last that they sleep.
+    pub fn naps(&self) -> bool {
+        let said = self.sample.as_ref().and_then(|it| it.asleep);
+        said == Some(true)
+    }
+
     /// How it sleeps.
     pub fn sleep_way(&self) -> SleepWay {
         self.self_hosted()

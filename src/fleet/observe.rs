@@ -39,7 +39,11 @@ impl Fleet {
                 }) else {
                     return Vec::new();
                 };
+                let placed = self.backend(&backend).is_some_and(|b| b.place.is_some());
                 let mut actions = self.after(&backend, at, Input::Load { idle });
+                if placed {
+                    self.follow_again(&backend, at);
+                }
                 if asleep {
                     actions.extend(self.after(&backend, at, Input::Sleeps));
                 }

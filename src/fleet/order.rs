@@ -650,6 +650,20 @@ impl Fleet {
 }
 
 impl Command {
+    /// The backend that it is about, where it is about one.
+    pub fn backend(&self) -> Option<&BackendId> {
+        match self {
+            Self::Wake { backend }
+            | Self::Sleep { backend }
+            | Self::Drain { backend }
+            | Self::Undrain { backend }
+            | Self::Pin { backend, .. }
+            | Self::Unpin { backend } => Some(backend),
+            Self::Weights { .. } | Self::Flip { .. } | Self::Undo => None,
+            Self::Force { command } => command.backend(),
+        }
+    }
+
     /// The word for it, the same everywhere.
     pub fn verb(&self) -> &'static str {
         match self {

@@ -119,11 +119,14 @@ impl Gathered {
             Family::PrefixQueriesOld => sum(&mut self.prefix_queries_old, line.value),
             Family::PrefixHits => sum(&mut sample.prefix_hits, line.value),
             Family::PrefixHitsOld => sum(&mut self.prefix_hits_old, line.value),
-            Family::SleepState => {
-                if exposition::label(line.labels, "sleep_state").as_deref() == Some("awake") {
-                    sum(&mut self.awake, line.value);
+            Family::SleepState => match exposition::label(line.labels, "sleep_state").as_deref() {
+                Some("awake") => sum(&mut self.awake, line.value),
+                Some("discard_all") => {
+                    let discarded = sample.discarded.get_or_insert(false);
+                    *discarded |= line.value > 0.0;
                 }
-            }
+                Some(_) | None => {}
+            },
             Family::CacheConfig => config(&mut sample.config, line.labels),
             Family::Ttft(part) => observe(&mut sample.ttft, part, line),
             Family::InterToken(part) => observe(&mut sample.inter_token, part, line),

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use fleetctl::fleet::{BackendId, Command, ModelId};
+use fleetctl::source::kube::{Named, Settings};
 use serde::Deserialize;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -42,6 +43,9 @@ struct Story {
     /// Waits are so many times shorter.
     #[serde(default)]
     pace: Option<u32>,
+    /// These workloads sleep in their pods, as the config says.
+    #[serde(default)]
+    naps: Vec<String>,
 }
 
 /// A story as it is told.
@@ -119,7 +123,10 @@ async fn tell(path: PathBuf, blessing: bool) -> Option<String> {
     if !story.pods_wait {
         bench.until("pods that are ready", is_settled).await;
     }
-    let open = bench.paced(story.pace.unwrap_or(20), |_| ()).await;
+    let naps = |settings: &mut Settings| {
+        settings.named = story.naps.iter().map(|name| napping(name)).collect();
+    };
+    let open = bench.paced(story.pace.unwrap_or(20), naps).await;
     open.seen_whole().await;
     let asked = |fleet: &fleetctl::fleet::Fleet| !fleet.clusters[0].permits.is_empty();
     open.see("what one may do", asked).await;
@@ -137,6 +144,17 @@ async fn tell(path: PathBuf, blessing: bool) -> Option<String> {
         telling.step(step).await;
     }
     telling.end(&path)
+}
+
+/// A workload whose engines sleep in their pods.
+fn napping(name: &str) -> Named {
+    Named {
+        namespace: yard::HERE.into(),
+        name: name.into(),
+        model: None,
+        ignore: false,
+        naps: true,
+    }
 }
 
 impl Telling {
@@ -179,6 +197,16 @@ impl Telling {
                 .bench
                 .engines
                 .set(words[0], |it| it.arriving = words[1].parse().unwrap()),
+            "broken" => self.bench.engines.set(words[0], |it| it.broken = true),
+            "mended" => self.bench.engines.set(words[0], |it| it.broken = false),
+            "takes" => self
+                .bench
+                .engines
+                .set(words[0], |it| it.takes = Some(words[1].parse().unwrap())),
+            "level" => self
+                .bench
+                .engines
+                .set(words[0], |it| it.level = words[1].parse().unwrap()),
             "mute" => self.bench.engines.set(words[0], |it| it.mute = true),
             _ => self.order(step, false, true).await,
         }

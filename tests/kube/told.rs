@@ -27,11 +27,12 @@ fn podless(path: &str) -> String {
     let Some((of, pod)) = path.split_once("/pods/") else {
         return path.to_owned();
     };
+    let (pod, rest) = pod.split_at(pod.find(':').unwrap_or(pod.len()));
     let mut parts: Vec<&str> = pod.rsplitn(3, '-').collect();
     parts.reverse();
     match parts[..] {
         [name, set, own] if set.len() == 10 && own.len() == 5 => {
-            format!("{of}/pods/{name}-<set>-<own>")
+            format!("{of}/pods/{name}-<set>-<own>{rest}")
         }
         _ => path.to_owned(),
     }

@@ -120,9 +120,8 @@ fn bring_up(fake: &FakeKube, engines: &Engines, pod: &Value) {
         .or(label("app.kubernetes.io/instance"));
     let backend = format!("{HERE}/{}", of.unwrap_or_default());
     let engines = engines.clone();
-    fake.on_proxy(&place, move |_, _, _| match engines.page(&backend) {
-        Some(page) => (200, "text/plain".into(), page.into_bytes()),
-        None => (503, "text/plain".into(), b"nobody is there".to_vec()),
+    fake.on_proxy(&place, move |method, path, query| {
+        engines.answer(&backend, method, path, query)
     });
     fake.bring_up(&place, "gpu-0");
 }

@@ -28,6 +28,14 @@ pub(crate) fn put(fake: &FakeKube, line: &str) {
         "deployment" => {
             fake.put(deployment(name, n(2)));
         }
+        "sleeper" => {
+            let mut it = deployment(name, n(2));
+            let container = &mut it["spec"]["template"]["spec"]["containers"][0];
+            let args = container["args"].as_array_mut().unwrap();
+            args.push("--enable-sleep-mode".into());
+            container["env"] = json!([{"name": "VLLM_SERVER_DEV_MODE", "value": "1"}]);
+            fake.put(it);
+        }
         "statefulset" => {
             fake.put(statefulset(name, n(2), &json!({})));
         }

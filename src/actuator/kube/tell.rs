@@ -39,9 +39,7 @@ pub(super) async fn tell(api: &Api, plan: &Plan, failed: Option<&Failure>) {
             };
             ("Warning", reason, format!("{op} by {by}: {}", failure.why))
         }
-        // One that is waited for was asked for before.
-        (None, "wake") if plan.holds_lease => ("Normal", "FleetWoken", format!("woken by {by}")),
-        (None, "wake") => ("Normal", "FleetWakeRequested", format!("woken by {by}")),
+        (None, "wake") => ("Normal", "FleetWoken", format!("woken by {by}")),
         (None, "drain") => ("Normal", "FleetDrained", format!("drained by {by}")),
         (None, "undrain") => (
             "Normal",

@@ -6,8 +6,9 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
 use super::Hand;
+use super::engines::Answered;
 use crate::fleet::cluster::object::Object;
-use crate::fleet::cluster::place::{Phase, Rule};
+use crate::fleet::cluster::place::{Phase, Place, Rule};
 use crate::fleet::cluster::plan::{Edit, Plan, Step};
 use crate::fleet::{Backend, BackendId, Fleet, State};
 
@@ -23,6 +24,8 @@ const READABLE: Duration = Duration::from_secs(20);
 const IDLE: Duration = Duration::from_secs(300);
 /// How long pods may take to be gone.
 const GONE: Duration = Duration::from_secs(300);
+/// What was asked for is seen within this long.
+const ASKED: Duration = Duration::from_secs(60);
 /// How long a wake that has to be let go of afterwards is waited for.
 const READY: Duration = Duration::from_secs(3600);
 
@@ -41,12 +44,31 @@ impl Hand {
                 self.until(GONE, gone).await.map_err(|()| late())
             }
             (Step::Ready, Some(id)) => {
+                let place = |fleet: &Fleet| fleet.backend(id).and_then(|b| b.place.clone());
+                // Whoever scales it to zero meanwhile has the last word.
+                let asked = Instant::now() + ASKED / self.pace;
+                let off = |it: &Place| it.wanted == 0 && Instant::now() >= asked;
                 let ready = |fleet: &Fleet| {
-                    let place = fleet.backend(id).and_then(|b| b.place.clone());
-                    place.is_none_or(|it| matches!(it.phase, Phase::Ready { .. }))
+                    place(fleet)
+                        .is_none_or(|it| matches!(it.phase, Phase::Ready { .. }) || off(&it))
                 };
                 let late = || format!("no pod of {id} was ready within an hour");
-                self.until(READY, ready).await.map_err(|()| late())
+                self.until(READY, ready).await.map_err(|()| late())?;
+                let off = self
+                    .seen()
+                    .and_then(|it| place(&it))
+                    .is_some_and(|it| off(&it));
+                if off {
+                    return Err("it was scaled to zero again meanwhile".into());
+                }
+                Ok(())
+            }
+            (Step::Napping { asleep }, Some(id)) => self.until_napping(id, *asleep).await,
+            (Step::Answers, Some(id)) => {
+                if let Answered::Unasked(why) = self.one_token(id).await? {
+                    tracing::warn!("{id}: whether it answers was not tried: {why}");
+                }
+                Ok(())
             }
             _ => Ok(()),
         }
@@ -183,7 +205,7 @@ impl Hand {
     }
 
     /// Waits until the picture is as wanted.
-    async fn until(
+    pub(super) async fn until(
         &self,
         limit: Duration,
         mut wanted: impl FnMut(&Fleet) -> bool,

@@ -243,14 +243,22 @@ pub(super) async fn order(
             ))?;
         }
     }
-    if fleet.is_on_clusters() {
+    let mut same = handle.clone();
+    let operated = async {
+        if !fleet.is_on_clusters() {
+            return Ok(());
+        }
         // Its steps are made from here: who left now would leave it half done.
-        wait::until_operated(handle, &command, fleet.now, how.form.output == Output::Json).await?;
-    }
-    match patience {
-        Some(patience) => wait::until_done(handle, &command, patience).await,
-        None => Ok(()),
-    }
+        let quiet = how.form.output == Output::Json || patience.is_some();
+        wait::until_operated(&mut same, &command, fleet.now, quiet).await
+    };
+    let done = async {
+        match patience {
+            Some(patience) => wait::until_done(handle, &command, patience).await,
+            None => Ok(()),
+        }
+    };
+    tokio::try_join!(operated, done).map(drop)
 }
 
 /// Has the cluster check it, and changes nothing.

@@ -40,7 +40,10 @@ pub(super) async fn until_operated(
             }
             return Ok(());
         }
-        let doing = fleet.backends.iter().find_map(|b| b.doing.clone());
+        let doing = match command.backend() {
+            Some(id) => fleet.backend(id).and_then(|b| b.doing.clone()),
+            None => fleet.backends.iter().find_map(|b| b.doing.clone()),
+        };
         if doing.is_some() && doing != said && !quiet {
             if let Some(step) = &doing {
                 writeln!(io::stderr(), "  {step}")?;

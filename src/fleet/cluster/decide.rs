@@ -3,10 +3,11 @@
 use chrono::{DateTime, Utc};
 
 use super::mark::{Before, KEY, Mark};
+use super::nap;
 use super::object::{Kind, Object};
 use super::pin;
 use super::place::{Autoscaler, Owner, Phase, Place, Rule};
-use super::plan::{Plan, Step};
+use super::plan::{Plan, Planned, Step};
 use super::sleep;
 use super::undrain::undrain;
 use super::wake;
@@ -87,7 +88,10 @@ impl Fleet {
                 }
                 let left = unfinished(place, &rules, "wake");
                 plan.mark.prev.min = left.and_then(|mark| mark.prev.min);
-                wake::wake(plan, place, replicas(place), b.pin.is_none())
+                wake::wake(plan, b, place, replicas(place), b.pin.is_none())?;
+                // Under a lease somebody waits anyway; the autoscaler has it back once it answers.
+                verify(plan);
+                Ok(())
             }
             Command::Sleep { .. } => {
                 if !force && let Some(rule) = rules.iter().find(|it| has_weight(it, &b.id)) {
@@ -100,8 +104,7 @@ impl Fleet {
                     plan.holds_lease = true;
                     plan.then(Step::Idle);
                 }
-                sleep::to_zero(plan, place);
-                Ok(())
+                sleep::to_zero(plan, place)
             }
             Command::Drain { .. } => {
                 plan.mark.prev.weights = weights_now(&rules, &b.id);
@@ -131,7 +134,7 @@ impl Fleet {
                     pinned.map_or_else(|| pin::before(place), |mark| mark.prev.clone());
                 pin::pin(plan, place, keep)?;
                 if matches!(b.state, State::Asleep { .. } | State::Failed(_)) {
-                    wake_pinned(plan, place, keep)?;
+                    wake_pinned(plan, b, place, keep)?;
                 }
                 Ok(())
             }
@@ -297,7 +300,16 @@ fn unfinished<'a>(place: &'a Place, rules: &[&'a Rule], op: &str) -> Option<&'a 
 }
 
 /// A pin that has to wake: the autoscaler keeps it already, so only the replicas are missing.
-fn wake_pinned(plan: &mut Plan, place: &Place, keep: u32) -> Result<(), (String, String)> {
+fn wake_pinned(
+    plan: &mut Plan,
+    b: &Backend,
+    place: &Place,
+    keep: u32,
+) -> Result<(), (String, String)> {
+    if b.naps() {
+        nap::wake(plan, b, place, false);
+        return Ok(());
+    }
     match (&place.owner, &place.autoscaler) {
         (Owner::Itself | Owner::InferenceSet(_), _) => {
             let object = place.scaled.clone();
@@ -316,8 +328,23 @@ fn wake_pinned(plan: &mut Plan, place: &Place, keep: u32) -> Result<(), (String,
             Ok(())
         }
         (Owner::Revision(_), _) => Ok(()),
-        _ => wake::wake(plan, place, keep, false),
+        _ => wake::wake(plan, b, place, keep, false),
     }
+}
+
+/// Has a wake end when the engine answers: after the wait for a pod, where there is one.
+pub(super) fn verify(plan: &mut Plan) {
+    let ready = |it: &Planned| matches!(it.step, Step::Ready | Step::Napping { .. });
+    let after = plan.steps.iter().position(ready);
+    let at = after.unwrap_or_else(|| {
+        plan.then(Step::Ready);
+        plan.steps.len() - 1
+    });
+    let answers = Planned {
+        step: Step::Answers,
+        back: None,
+    };
+    plan.steps.insert(at + 1, answers);
 }
 
 /// Whether a patch does nothing but write a mark.

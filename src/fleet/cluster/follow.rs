@@ -26,7 +26,44 @@ pub(in crate::fleet) fn follow(
         let mark = place.mark.as_ref().filter(|it| it.op == verb);
         mark.map_or_else(|| "found starting".to_owned(), |it| it.by.clone())
     };
+    let naps = backend.naps();
+    if naps && !matches!(place.phase, Phase::Ready { .. }) {
+        // What slept there is gone: the next one begins awake.
+        backend.sample = None;
+    }
     match (&mut backend.state, &place.phase) {
+        // ## warm, draining => asleep: the engines sleep in their pods
+        (
+            State::Unknown { .. } | State::Warm { .. } | State::Draining(_) | State::Failed(_),
+            Phase::Ready { .. },
+        ) if naps => {
+            let by = match &mut backend.state {
+                State::Draining(drain) => Some(std::mem::take(&mut drain.by)),
+                _ => None,
+            };
+            let known = !matches!(backend.state, State::Unknown { .. });
+            backend.state = State::Asleep { since: now };
+            let sample = backend.sample.take();
+            machine::quiet(backend, now);
+            // What it said last is why it is taken to sleep.
+            backend.sample = sample;
+            match by {
+                Some(by) => {
+                    let said = format!("asleep in its pods, still billed (asked for by {by})");
+                    note("asleep", said, false)
+                }
+                None if known => {
+                    let said = "its engines sleep, not from here; its pods are still billed";
+                    note("asleep", said.into(), false)
+                }
+                None => Outcome::default(),
+            }
+        }
+        // They still do.
+        (State::Asleep { .. } | State::Waking(_), Phase::Ready { .. }) if naps => {
+            Outcome::default()
+        }
+
         // ## unknown => whatever it is
         (State::Unknown { .. }, Phase::Ready { since }) => {
             backend.state = State::Warm { since: *since };

@@ -5,7 +5,7 @@ use serde_json::json;
 use super::keda;
 use super::mark::{Before, Mark};
 use super::object::{Kind, Object};
-use super::place::{Autoscaler, Owner, Place};
+use super::place::{Autoscaler, LivePod, Owner, Place};
 use super::plan::{Plan, Step, annotate, merge};
 use super::wake::{self, MIN_SCALE};
 
@@ -119,8 +119,8 @@ pub(super) fn pin(plan: &mut Plan, place: &Place, replicas: u32) -> Result<(), (
             plan.or_back(tell.clone(), tell);
         }
     }
-    for pod in &place.live_pods {
-        plan.or_back(protect(place, pod, true), protect(place, pod, false));
+    for LivePod { name, .. } in &place.live_pods {
+        plan.or_back(protect(place, name, true), protect(place, name, false));
     }
     Ok(())
 }
@@ -167,8 +167,8 @@ pub(super) fn unpin(plan: &mut Plan, place: &Place) {
             }
         }
     }
-    for pod in &place.live_pods {
-        plan.then(protect(place, pod, false));
+    for LivePod { name, .. } in &place.live_pods {
+        plan.then(protect(place, name, false));
     }
 }
 

@@ -34,8 +34,14 @@ pub struct Place {
     pub owner: Owner,
     /// What changes the number of replicas by itself.
     pub autoscaler: Autoscaler,
-    /// Ready pods, for pins and readings.
-    pub live_pods: Vec<Box<str>>,
+    /// Ready pods, for pins and for what is asked of engines.
+    pub live_pods: Vec<LivePod>,
+    /// Where engines listen.
+    pub port: u16,
+    /// The engines can sleep in their pods.
+    pub can_nap: bool,
+    /// They are to sleep there, instead of being scaled to zero.
+    pub naps: bool,
     /// The machines that exist for it.
     pub nodes: Vec<Machine>,
     /// What will revert an edit: `Argo CD (app llm)`.
@@ -53,6 +59,20 @@ pub struct Place {
     /// Whether the pods end what runs when told to: `None` where nothing in them says so.
     pub ends_gently: bool,
 }
+
+/// A pod that is ready.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LivePod {
+    /// Its name.
+    pub name: Box<str>,
+    /// Its address.
+    pub ip: Box<str>,
+}
+
+/// How pages are read where pods are reached at their own addresses: see [`Place::read_by`].
+pub const DIRECTLY: &str = "directly";
+/// The same where the API passes it on.
+pub const BY_PROXY: &str = "through the API's pod proxy";
 
 /// What owns a workload's replicas besides itself.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -80,6 +80,23 @@ pub enum Step {
         /// In a few words.
         why: String,
     },
+    /// An order to the engine in every ready pod.
+    Post {
+        /// The path, with its query.
+        path: String,
+        /// What is sent, as JSON.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        body: Option<Value>,
+        /// In a few words.
+        why: String,
+    },
+    /// Waits until every engine says that it sleeps, or that it does not.
+    Napping {
+        /// Which of the two.
+        asleep: bool,
+    },
+    /// Has one token said by the engine: it is ready when it answers, not when it says so.
+    Answers,
     /// Waits until every gateway has the route as it stands, and for it to spread.
     Programmed {
         /// Which.
@@ -172,8 +189,20 @@ impl Step {
             }),
             Self::Scale { object, to, .. } => Some(scale(object, *to, None)),
             Self::Weights { edit, .. } => Some(edit.write()),
-            Self::Programmed { .. } | Self::Silent | Self::Idle | Self::Gone | Self::Ready => None,
+            Self::Post { .. }
+            | Self::Napping { .. }
+            | Self::Answers
+            | Self::Programmed { .. }
+            | Self::Silent
+            | Self::Idle
+            | Self::Gone
+            | Self::Ready => None,
         }
+    }
+
+    /// It changes something, rather than waiting for something.
+    pub fn acts(&self) -> bool {
+        matches!(self, Self::Post { .. }) || self.write().is_some()
     }
 
     /// The same with a mark that says that the operation was taken back.
@@ -197,6 +226,9 @@ impl Step {
             }
             Self::Weights { edit, .. } => change(&mut edit.mark),
             Self::Scale { .. }
+            | Self::Post { .. }
+            | Self::Napping { .. }
+            | Self::Answers
             | Self::Programmed { .. }
             | Self::Silent
             | Self::Idle
@@ -211,6 +243,13 @@ impl Step {
             Self::Merge { why, .. } | Self::Scale { why, .. } | Self::Weights { why, .. } => {
                 why.clone()
             }
+            Self::Post { path, why, .. } => {
+                let path = path.split('?').next().unwrap_or_default();
+                format!("{why} (POST {path} in every pod)")
+            }
+            Self::Napping { asleep: true } => "wait until every engine sleeps".into(),
+            Self::Napping { asleep: false } => "wait until every engine is awake".into(),
+            Self::Answers => "have one token answered".into(),
             Self::Programmed { route } => format!("wait until the gateways have {route}"),
             Self::Silent => "wait until nothing new arrives".into(),
             Self::Idle => "wait for two idle readings of every pod".into(),
@@ -353,11 +392,6 @@ impl Plan {
     /// The writes that it makes, in order.
     pub fn writes(&self) -> impl Iterator<Item = Write> + '_ {
         self.steps.iter().filter_map(|it| it.step.write())
-    }
-
-    /// It is about pods of the cluster's own rather than of ours: these stages are waited for.
-    pub fn waits(&self) -> bool {
-        self.steps.iter().any(|it| it.step.write().is_none())
     }
 
     /// Only the last write says that all of it is done: whoever finds it half done can tell.

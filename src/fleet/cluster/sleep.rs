@@ -7,17 +7,21 @@ use serde_json::json;
 
 use super::keda;
 use super::mark::Mark;
+use super::nap;
 use super::place::{Autoscaler, Owner, Place, Rule};
 use super::plan::{Edit, Plan, RuleEdit, Step, annotate, merge};
 use super::wake::{MIN_SCALE, STOP, scale};
 use crate::fleet::id::BackendId;
 
 /// Adds what puts a backend to sleep once nothing runs on it.
-pub(super) fn to_zero(plan: &mut Plan, place: &Place) {
+pub(super) fn to_zero(plan: &mut Plan, place: &Place) -> Result<(), (String, String)> {
     let done = Mark {
         done: true,
         ..plan.mark.clone()
     };
+    if place.naps {
+        return nap::sleep(plan, place, &done);
+    }
     match &place.owner {
         Owner::InferenceService {
             revision: Some(revision),
@@ -80,6 +84,7 @@ pub(super) fn to_zero(plan: &mut Plan, place: &Place) {
         plan.warnings
             .push("its machines stay billed until KAITO has given them back".into());
     }
+    Ok(())
 }
 
 /// Adds what takes a backend out of traffic and puts it to sleep.
@@ -111,11 +116,13 @@ pub(super) fn drain(
     if place.pods > 0 && !force {
         plan.then(Step::Silent).then(Step::Idle);
     }
-    to_zero(plan, place);
+    to_zero(plan, place)?;
     // Its pods end: weight that came back now would lead to nobody.
     plan.stands_from = Some(plan.steps.len());
     unfreeze(plan, place);
-    plan.then(Step::Gone);
+    if !place.naps {
+        plan.then(Step::Gone);
+    }
     Ok(())
 }
 

@@ -100,7 +100,12 @@ impl Fleet {
             reason: it.reason.clone(),
             by: it.by.clone(),
         });
-        b.drained = mark.filter(|it| it.op == "drain").map(|it| DrainMark {
+        let taken_back = place
+            .mark
+            .as_ref()
+            .filter(|it| it.undone && it.op == "undrain");
+        let drained = mark.filter(|it| it.op == "drain").or(taken_back);
+        b.drained = drained.map(|it| DrainMark {
             since: it.at,
             by: it.by.clone(),
         });
@@ -250,8 +255,20 @@ impl Fleet {
                 b.accrue(now, gap);
                 b.doing = None;
                 if result.is_err() {
-                    // What is, is what the pods say: nothing is known until they are looked at again.
-                    if matches!(b.state, State::Waking(_) | State::Draining(_)) {
+                    // What is, is what the pods say: nothing is known until they are looked at again. What another
+                    // operation does meanwhile stays its own.
+                    let mine = match &b.state {
+                        State::Waking(wake) => {
+                            wake.by == plan.mark.by
+                                && matches!(plan.command.inner(), Command::Wake { .. })
+                        }
+                        State::Draining(drain) => {
+                            drain.by == plan.mark.by
+                                && !matches!(plan.command.inner(), Command::Wake { .. })
+                        }
+                        _ => false,
+                    };
+                    if mine {
                         b.state = State::Unknown { since: now };
                     }
                     if let Some(place) = b.place.clone() {
@@ -264,6 +281,20 @@ impl Fleet {
     }
 
     /// An operation came to its next step.
+    /// Looks at a backend's place again: what its engines say of sleep has changed.
+    pub(in crate::fleet) fn follow_again(&mut self, id: &BackendId, at: DateTime<Utc>) {
+        let outcome = self.change(id, |b| {
+            let place = b.place.clone()?;
+            Some((follow(b, &place, at), b.full_name()))
+        });
+        let Some(Some((outcome, target))) = outcome else {
+            return;
+        };
+        for note in outcome.notes {
+            self.tell(&target, note.verb, note.said, note.bad, at);
+        }
+    }
+
     pub(in crate::fleet) fn came_to(&mut self, id: &BackendId, words: String, stopping: bool) {
         self.change(id, |b| {
             b.doing = Some(words);

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::decide::replicas;
+use super::decide::{replicas, verify};
 use super::keda;
 use super::mark::{Before, Mark};
 use super::place::{Autoscaler, Place, Rule};
@@ -23,8 +23,9 @@ pub(super) fn undrain(
         .as_ref()
         .into_iter()
         .chain(marks)
-        .filter(|mark| mark.of == b.id.within(&place.cluster) && !mark.undone)
-        .filter(|mark| mark.op == "drain" || mark.op == "undrain" && mark.is_open())
+        .filter(|mark| mark.of == b.id.within(&place.cluster))
+        // One that was begun and not ended, or taken back, leaves it drained.
+        .filter(|mark| mark.op == "drain" && !mark.undone || mark.op == "undrain" && !mark.stands())
         .max_by_key(|mark| (mark.at, !mark.prev.weights.is_empty()));
     let Some(before) = drain.map(|mark| mark.prev.clone()) else {
         return Err((
@@ -33,7 +34,7 @@ pub(super) fn undrain(
         ));
     };
     plan.mark.prev = before.clone();
-    let up = place.wanted > 0 && place.pods > 0;
+    let up = place.wanted > 0 && place.pods > 0 && !b.naps();
     let done = Mark {
         done: true,
         ..plan.mark.clone()
@@ -43,15 +44,11 @@ pub(super) fn undrain(
         plan.holds_lease = true;
         let mut at_least = before.replicas.unwrap_or(1).max(1);
         at_least = at_least.max(replicas(place));
-        wake::wake(plan, place, at_least, true)?;
+        wake::wake(plan, b, place, at_least, true)?;
+        verify(plan);
         // The autoscaler has it back only when there is traffic again.
-        let ready = plan.steps.iter().position(|it| it.step == Step::Ready);
-        match ready {
-            Some(at) => last = plan.steps.drain(at + 1..).next(),
-            None => {
-                plan.then(Step::Ready);
-            }
-        }
+        let answers = plan.steps.iter().position(|it| it.step == Step::Answers);
+        last = answers.and_then(|at| plan.steps.drain(at + 1..).next());
     }
     weights(plan, &before, rules, &done);
     if let Some(revision) = place.revision() {
@@ -61,7 +58,7 @@ pub(super) fn undrain(
     {
         let body = json!({"spec": {"behavior": {"scaleDown": {"selectPolicy": before.policy}}}});
         plan.then(merge(object, body, &done, "let it scale down again"));
-    } else if up {
+    } else if up || b.naps() {
         keda::unfreeze(plan, place);
     }
     plan.steps.extend(last);

@@ -4,8 +4,10 @@ use serde_json::json;
 
 use super::keda;
 use super::mark::{Before, Mark};
+use super::nap;
 use super::place::{Autoscaler, Owner, Place, Revision};
 use super::plan::{Plan, Step, annotate, merge};
+use crate::fleet::Backend;
 
 /// The switch that takes a KServe service down and up.
 pub(super) const STOP: &str = "serving.kserve.io/stop";
@@ -18,10 +20,15 @@ pub(super) const MIN_SCALE: &str = "autoscaling.knative.dev/min-scale";
 /// In plain words: what stands in the way, and what to do.
 pub(super) fn wake(
     plan: &mut Plan,
+    b: &Backend,
     place: &Place,
     replicas: u32,
     tail: bool,
 ) -> Result<(), (String, String)> {
+    if b.naps() {
+        nap::wake(plan, b, place, plan.mark.op == "wake");
+        return Ok(());
+    }
     let mark = plan.mark.clone();
     let mut done = Mark {
         done: !tail,

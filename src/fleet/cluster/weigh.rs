@@ -25,7 +25,7 @@ impl Fleet {
             .rules_of(model)
             .filter(|rule| rule.refs.iter().filter(|it| it.backend.is_some()).count() > 1)
             .collect();
-        let (rules, cluster) = self.on_one_cluster(model, rules, weights)?;
+        let (rules, cluster) = on_one_cluster(model, rules, weights)?;
         let Some(first) = rules.first() else {
             return Err(refusal(
                 format!("no route of {model} has more than one target"),
@@ -109,43 +109,40 @@ impl Fleet {
     }
 }
 
-impl Fleet {
-    /// The rules that new weights are about: a patch goes to one cluster.
-    fn on_one_cluster<'a>(
-        &self,
-        model: &ModelId,
-        rules: Vec<&'a Rule>,
-        weights: &[(BackendId, u32)],
-    ) -> Result<(Vec<&'a Rule>, Arc<str>), Refusal> {
-        let changes = |it: &Ref| {
-            let new = weights
-                .iter()
-                .find(|(id, _)| it.backend.as_ref() == Some(id));
-            new.is_some_and(|(_, new)| *new != it.share())
-        };
-        let mut clusters: Vec<&Arc<str>> = Vec::new();
-        for rule in &rules {
-            if rule.refs.iter().any(changes) && !clusters.contains(&&rule.cluster) {
-                clusters.push(&rule.cluster);
-            }
+/// The rules that new weights are about: a patch goes to one cluster.
+fn on_one_cluster<'a>(
+    model: &ModelId,
+    rules: Vec<&'a Rule>,
+    weights: &[(BackendId, u32)],
+) -> Result<(Vec<&'a Rule>, Arc<str>), Refusal> {
+    let changes = |it: &Ref| {
+        let new = weights
+            .iter()
+            .find(|(id, _)| it.backend.as_ref() == Some(id));
+        new.is_some_and(|(_, new)| *new != it.share())
+    };
+    let mut clusters: Vec<&Arc<str>> = Vec::new();
+    for rule in &rules {
+        if rule.refs.iter().any(changes) && !clusters.contains(&&rule.cluster) {
+            clusters.push(&rule.cluster);
         }
-        if let [_, _, ..] = clusters[..] {
-            let names: Vec<&str> = clusters.iter().map(|it| &***it).collect();
-            return Err(refusal(
-                format!(
-                    "{model} is routed on several clusters: {}",
-                    names.join(", ")
-                ),
-                "change the weights of one cluster at a time: r, and only its backends",
-            ));
-        }
-        let first = clusters.first().map(|it| Arc::clone(it));
-        let cluster = first
-            .or_else(|| rules.first().map(|it| Arc::clone(&it.cluster)))
-            .unwrap_or_default();
-        let here = |it: &&Rule| it.cluster == cluster;
-        Ok((rules.into_iter().filter(here).collect(), cluster))
     }
+    if let [_, _, ..] = clusters[..] {
+        let names: Vec<&str> = clusters.iter().map(|it| &***it).collect();
+        return Err(refusal(
+            format!(
+                "{model} is routed on several clusters: {}",
+                names.join(", ")
+            ),
+            "change the weights of one cluster at a time: r, and only its backends",
+        ));
+    }
+    let first = clusters.first().map(|it| Arc::clone(it));
+    let cluster = first
+        .or_else(|| rules.first().map(|it| Arc::clone(&it.cluster)))
+        .unwrap_or_default();
+    let here = |it: &&Rule| it.cluster == cluster;
+    Ok((rules.into_iter().filter(here).collect(), cluster))
 }
 
 pub(super) fn weighted(rule: &Rule) -> Weighted {

@@ -17,7 +17,7 @@ use crate::fleet::backend::{Capacity, Kind as Sort, SelfHosted, SleepWay};
 use crate::fleet::cluster::SeenBackend;
 use crate::fleet::cluster::mark::{KEY, Mark};
 use crate::fleet::cluster::object::{Kind, Object};
-use crate::fleet::cluster::place::{Autoscaler, Owner, Phase, Place, Rule, Trouble};
+use crate::fleet::cluster::place::{Autoscaler, LivePod, Owner, Phase, Place, Rule, Trouble};
 
 /// The backend as it stands now.
 pub(super) fn build(
@@ -83,8 +83,14 @@ pub(super) fn build(
         live_pods: heads
             .iter()
             .filter(|it| it.is_ready())
-            .map(|it| it.meta.name.clone())
+            .map(|it| LivePod {
+                name: it.meta.name.clone(),
+                ip: it.ip.clone(),
+            })
             .collect(),
+        port: port(found, first),
+        can_nap: engine.is_some_and(|it| it.can_nap),
+        naps: found.naps,
         gitops: found.gitops.clone(),
         mark: mark(found, rules, world, settings),
         read_by,
@@ -270,6 +276,7 @@ fn facts(
         },
         replicas: place.wanted.max(1),
         sleep: match place.owner {
+            _ if place.naps => SleepWay::Level1,
             Owner::Workspace(_) => SleepWay::Level2,
             _ => SleepWay::Release,
         },
@@ -286,13 +293,18 @@ fn facts(
     }
 }
 
-/// The pages of its engines; `None` where no pod is ready.
-pub(super) fn pages(found: &Found, world: &World, urgent: bool) -> Option<Engine> {
-    let workload = found.homes.iter().find_map(|it| world.workloads.get(it));
+/// Where its engines listen.
+fn port(found: &Found, workload: Option<&Workload>) -> u16 {
     let usual = match found.owner {
         Owner::Workspace(_) | Owner::InferenceSet(_) => 5000,
         _ => 8000,
     };
+    workload.and_then(|it| it.engine.port).unwrap_or(usual)
+}
+
+/// The pages of its engines; `None` where no pod is ready.
+pub(super) fn pages(found: &Found, world: &World, urgent: bool) -> Option<Engine> {
+    let workload = found.homes.iter().find_map(|it| world.workloads.get(it));
     let heads = found.homes.iter().flat_map(|it| world.pods_of(it));
     let pods: Vec<Paged> = heads
         .filter(|it| is_head(it) && it.is_ready())
@@ -304,7 +316,7 @@ pub(super) fn pages(found: &Found, world: &World, urgent: bool) -> Option<Engine
         .collect();
     (!pods.is_empty()).then(|| Engine {
         id: found.id.clone(),
-        port: workload.and_then(|it| it.engine.port).unwrap_or(usual),
+        port: port(found, workload),
         pods,
         urgent,
     })

@@ -42,6 +42,8 @@ pub(super) struct Found {
     pub marked: Vec<(Kind, Key)>,
     /// Its weight in the first rule that leads to it.
     pub weight: u32,
+    /// The config has its engines sleep in their pods.
+    pub naps: bool,
 }
 
 /// What was found in all.
@@ -139,6 +141,7 @@ impl Finder<'_> {
                 gitops: gitops(&it.meta),
                 marked: vec![home.clone()],
                 weight: 0,
+                naps: named.is_some_and(|it| it.naps),
             });
         }
     }

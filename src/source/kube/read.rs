@@ -14,6 +14,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use super::watch::form;
 use crate::clock::Clock;
 use crate::cluster::{Api, Fault};
+use crate::fleet::cluster::place::{BY_PROXY, DIRECTLY};
 use crate::fleet::{BackendId, Observation};
 use crate::source::{dcgm, vllm};
 use crate::web;
@@ -82,8 +83,8 @@ impl Way {
     pub(super) fn words(&self) -> Option<&'static str> {
         match self {
             Self::Unknown | Self::None(_) => None,
-            Self::Direct => Some("directly"),
-            Self::Proxy => Some("through the API's pod proxy"),
+            Self::Direct => Some(DIRECTLY),
+            Self::Proxy => Some(BY_PROXY),
             Self::Prometheus => Some("from Prometheus"),
         }
     }

@@ -44,6 +44,8 @@ pub struct Named {
     pub model: Option<String>,
     /// It is none of this fleet's.
     pub ignore: bool,
+    /// Its engines sleep in their pods instead of being scaled to zero.
+    pub naps: bool,
 }
 
 /// What machines cost, with the date of the table.

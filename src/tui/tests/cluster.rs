@@ -7,7 +7,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use crate::fleet::backend::{Capacity, Hosted, Kind, SelfHosted, SleepWay};
 use crate::fleet::cluster::mark::Mark;
 use crate::fleet::cluster::object::{self, Object};
-use crate::fleet::cluster::place::{Autoscaler, Machine, Owner, Phase, Place, Ref, Rule, Trouble};
+use crate::fleet::cluster::place::{
+    Autoscaler, LivePod, Machine, Owner, Phase, Place, Ref, Rule, Trouble,
+};
 use crate::fleet::cluster::{Cluster, Part, PartState, Permit, Seen, SeenBackend, SeenModel};
 use crate::fleet::{Command, Fleet, Observation, Receipt, Stage, Usd};
 use crate::tui::app::{App, Mode, Rehearsal, Screen};
@@ -47,10 +49,17 @@ fn place(cluster: &str, name: &str, phase: Phase) -> Place {
         owner: Owner::Itself,
         autoscaler: Autoscaler::None,
         live_pods: if up {
-            vec![format!("{name}-0").into()]
+            vec![LivePod {
+                name: format!("{name}-0").into(),
+                ip: "10.244.1.7".into(),
+            }]
         } else {
             Vec::new()
         },
+        port: 8000,
+        can_nap: false,
+        naps: false,
+        uid: "7d1f".into(),
         nodes: if up {
             vec![Machine {
                 name: "aks-gpu-17".into(),
@@ -103,7 +112,7 @@ fn own(id: &str, model: &str, weight: u32, place: Place) -> SeenBackend {
 
 fn route(targets: &[(&str, u32, &str)]) -> Rule {
     Rule {
-        cluster: "prod".into(),
+        cluster: "eu".into(),
         route: Object::new(object::Kind::HttpRoute, "llm", "chat"),
         at: 0,
         matches: "/v1".into(),

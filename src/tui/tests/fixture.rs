@@ -279,6 +279,7 @@ pub(in crate::tui) fn fleet() -> Fleet {
         prefix_queries: Some(9_812_004.0),
         prefix_hits: Some(2_210_000.0),
         asleep: Some(false),
+        discarded: Some(false),
         ttft: histogram(0.182),
         inter_token: histogram(0.06),
         e2e: histogram(1.9),

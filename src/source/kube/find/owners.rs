@@ -249,6 +249,10 @@ impl Finder<'_> {
             gitops: gitops(meta),
             marked: Vec::new(),
             weight: 0,
+            naps: self
+                .settings
+                .named(&key.namespace, &key.name)
+                .is_some_and(|it| it.naps),
         }
     }
 }

@@ -35,6 +35,8 @@ pub(in crate::source::kube) struct Engine {
     pub gentle: bool,
     /// The machine that it insists on.
     pub instance: Option<Box<str>>,
+    /// It can sleep in its pod: vLLM's sleep mode with its paths.
+    pub can_nap: bool,
 }
 
 #[derive(Deserialize)]
@@ -250,6 +252,11 @@ impl Container {
         env.map_or(word, |it| &it.value)
     }
 
+    fn can_nap(&self) -> bool {
+        let developer = |it: &Env| it.name == "VLLM_SERVER_DEV_MODE" && it.value == "1";
+        self.words().contains(&"--enable-sleep-mode") && self.env.iter().any(developer)
+    }
+
     fn port(&self) -> Option<u16> {
         let words = self.words();
         let said =
@@ -290,8 +297,11 @@ impl Template {
             model: container.model(),
             port: container.port(),
             gpus: all.iter().map(|it| gpus(&it.resources.limits)).sum(),
-            probe_allows: probe
-                .map(|it| it.initial_delay_seconds + it.period_seconds * it.failure_threshold),
+            probe_allows: probe.map(|it| {
+                let tries = it.period_seconds.saturating_mul(it.failure_threshold);
+                it.initial_delay_seconds.saturating_add(tries)
+            }),
+            can_nap: container.can_nap(),
             gentle: drains || hook,
             instance: self
                 .spec
@@ -313,7 +323,9 @@ impl From<Raw> for Workload {
             None => (1, raw.spec.template, 0),
         };
         let mut engine = template.engine();
-        engine.gpus += workers * (size - 1);
+        engine.gpus = engine
+            .gpus
+            .saturating_add(workers.saturating_mul(size.saturating_sub(1)));
         Self {
             meta: raw.metadata,
             replicas: raw.spec.replicas.unwrap_or(1),

@@ -1,0 +1,231 @@
+//! Orders and questions to the engines in pods: at their own addresses where pages are read so, else through the API.
+
+use std::time::Duration;
+
+use http::Method;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::time::{Instant, sleep};
+
+use super::Hand;
+use crate::cluster::Fault;
+use crate::fleet::cluster::place::{BY_PROXY, DIRECTLY, LivePod, Place};
+use crate::fleet::{BackendId, Fleet};
+use crate::web;
+
+/// How long a question may take.
+const SHORT: Duration = Duration::from_secs(10);
+/// How long an order may take: running requests end first, weights are moved.
+const LONG: Duration = Duration::from_secs(300);
+/// How long one token may take: the first one compiles what is left to compile.
+const TOKEN: Duration = Duration::from_secs(120);
+/// How long engines may take to sleep, or to wake, after they said that they would.
+const NAPPING: Duration = Duration::from_secs(60);
+/// Between two questions.
+const ASK_EVERY: Duration = Duration::from_millis(500);
+/// How long it may take to find out how pods are reached.
+const REACHED: Duration = Duration::from_secs(20);
+
+/// The body of `/is_sleeping`.
+#[derive(Deserialize)]
+struct IsSleeping {
+    is_sleeping: bool,
+}
+
+/// The body of `/v1/models`, as far as it is read.
+#[derive(Deserialize)]
+struct Models {
+    data: Vec<Model>,
+}
+
+#[derive(Deserialize)]
+struct Model {
+    id: String,
+}
+
+/// Whether an engine answers.
+pub(super) enum Answered {
+    /// One token.
+    Yes,
+    /// It could not be asked, and why: which says nothing of it.
+    Unasked(String),
+}
+
+impl Hand {
+    /// An order to every ready pod; where one does not take it, those before it get `back`.
+    pub(super) async fn post(
+        &self,
+        id: &BackendId,
+        path: &str,
+        body: Option<&Value>,
+        back: Option<&str>,
+    ) -> Result<(), String> {
+        let place = self.place(id)?;
+        for (at, pod) in place.live_pods.iter().enumerate() {
+            let told = self.ask(&place, pod, Method::POST, path, body, LONG).await;
+            let Err(fault) = told else { continue };
+            let mut why = match fault {
+                Fault::Absent(_) => format!(
+                    "{} does not know it; start vLLM with --enable-sleep-mode and VLLM_SERVER_DEV_MODE=1",
+                    pod.name
+                ),
+                other => format!("{}: {}", pod.name, words(&other)),
+            };
+            for (pod, back) in place.live_pods[..at].iter().zip(back.iter().cycle()) {
+                let told = self.ask(&place, pod, Method::POST, back, None, LONG).await;
+                if let Err(fault) = told {
+                    why = format!("{why}; {} could not be taken back: {fault}", pod.name);
+                }
+            }
+            return Err(why);
+        }
+        Ok(())
+    }
+
+    /// Until every engine says that it sleeps, or that it does not.
+    pub(super) async fn until_napping(&self, id: &BackendId, asleep: bool) -> Result<(), String> {
+        let ends = Instant::now() + NAPPING / self.pace;
+        loop {
+            let place = self.place(id)?;
+            let mut last = None;
+            for pod in &place.live_pods {
+                let said = self
+                    .ask(&place, pod, Method::GET, "/is_sleeping", None, SHORT)
+                    .await;
+                let said = said.map_err(|fault| fault.to_string()).and_then(|bytes| {
+                    serde_json::from_slice::<IsSleeping>(&bytes).map_err(|why| why.to_string())
+                });
+                match said {
+                    Ok(said) if said.is_sleeping == asleep => {}
+                    Ok(said) => {
+                        let word = if said.is_sleeping { "asleep" } else { "awake" };
+                        last = Some(format!("{} says that it is {word}", pod.name));
+                    }
+                    Err(why) => last = Some(format!("{}: {why}", pod.name)),
+                }
+            }
+            let Some(why) = last else { return Ok(()) };
+            if Instant::now() >= ends {
+                return Err(format!(
+                    "{why}, {} s later; look at its log",
+                    NAPPING.as_secs()
+                ));
+            }
+            sleep(ASK_EVERY / self.pace).await;
+        }
+    }
+
+    /// One token from one pod, by the name that the engine itself has for its model.
+    pub(super) async fn one_token(&self, id: &BackendId) -> Result<Answered, String> {
+        // How pods are reached is found out with the first one that is ready.
+        let known = |fleet: &Fleet| {
+            let Some(place) = fleet.backend(id).and_then(|b| b.place.clone()) else {
+                return true;
+            };
+            let mut of = fleet.clusters.iter().filter(|it| it.name == place.cluster);
+            place.read_by.is_some() || place.ready == 0 || of.any(|it| it.unread().is_some())
+        };
+        // Where that takes too long it is not known, which is said below.
+        let _ = self.until(REACHED * self.pace, known).await;
+        let place = self.place(id)?;
+        let way = place.read_by.as_deref();
+        let Some(pod) = place.live_pods.first() else {
+            return Err("no pod is ready any more".into());
+        };
+        if way != Some(DIRECTLY) && way != Some(BY_PROXY) {
+            return Ok(Answered::Unasked(
+                "its pods are not reached from here".into(),
+            ));
+        }
+        let get = |path: &'static str| self.ask(&place, pod, Method::GET, path, None, SHORT);
+        if let Err(fault) = get("/health").await {
+            return unanswered(&fault);
+        }
+        let models = match get("/v1/models").await {
+            Ok(bytes) => serde_json::from_slice::<Models>(&bytes),
+            Err(fault) => return unanswered(&fault),
+        };
+        let Some(model) = models.ok().and_then(|it| it.data.into_iter().next()) else {
+            return Ok(Answered::Unasked("it does not list its model".into()));
+        };
+        let body = json!({"model": model.id, "prompt": "1", "max_tokens": 1, "temperature": 0});
+        let path = "/v1/completions";
+        match self
+            .ask(&place, pod, Method::POST, path, Some(&body), TOKEN)
+            .await
+        {
+            Ok(_) => Ok(Answered::Yes),
+            Err(fault) => unanswered(&fault),
+        }
+    }
+
+    fn place(&self, id: &BackendId) -> Result<std::sync::Arc<Place>, String> {
+        let seen = self
+            .seen()
+            .and_then(|fleet| fleet.backend(id)?.place.clone());
+        seen.ok_or_else(|| format!("{id} is gone"))
+    }
+
+    async fn ask(
+        &self,
+        place: &Place,
+        pod: &LivePod,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+        limit: Duration,
+    ) -> Result<Vec<u8>, Fault> {
+        if place.read_by.as_deref() == Some(DIRECTLY) {
+            let host = if pod.ip.contains(':') {
+                format!("[{}]", pod.ip)
+            } else {
+                pod.ip.to_string()
+            };
+            let url = format!("http://{host}:{}{path}", place.port);
+            let reply = if method == Method::GET {
+                web::get(&self.http, &url, None, limit).await
+            } else {
+                let body = body.map(ToString::to_string);
+                web::post(&self.http, &url, None, body, limit).await
+            };
+            let reply = reply.map_err(|fault| Fault::Away(fault.to_string()))?;
+            return if reply.ok() {
+                Ok(reply.body)
+            } else {
+                Err(Fault::answered(reply.status, reply.words()))
+            };
+        }
+        let namespace = &place.workload.namespace;
+        let path = format!(
+            "/api/v1/namespaces/{namespace}/pods/{}:{}/proxy{path}",
+            pod.name, place.port
+        );
+        self.api.pass(method, &path, body, limit).await
+    }
+}
+
+/// The engine's own words, where it is the one that said them.
+fn words(fault: &Fault) -> String {
+    match fault {
+        Fault::Said(code, said) => format!("it said {code}: {said}"),
+        other => other.to_string(),
+    }
+}
+
+/// What an engine said instead of a token: that it cannot be asked, or that it does not work.
+fn unanswered(fault: &Fault) -> Result<Answered, String> {
+    match fault {
+        // It has no such path, wants a key, or this user may not: nothing of that is a fault of its own.
+        Fault::Stranger(_) | Fault::Forbidden(_) | Fault::Absent(_) | Fault::Said(405, _) => {
+            Ok(Answered::Unasked(fault.to_string()))
+        }
+        // It reads what it is asked, and is full, or serves something else than text.
+        Fault::Busy(_) | Fault::Unfit(_) | Fault::Changed(_) | Fault::Said(400, _) => {
+            Ok(Answered::Yes)
+        }
+        Fault::Away(_) | Fault::Old(_) | Fault::Said(..) | Fault::Garbled(_) => Err(format!(
+            "it is ready and does not answer: {}; look at its log",
+            words(fault)
+        )),
+    }
+}

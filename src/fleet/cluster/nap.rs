@@ -1,0 +1,83 @@
+//! vLLM's sleep mode in pods: the weights leave the GPUs, the pods and their machines stay, and stay billed.
+//!
+//! Paths and their order: vLLM's `docs/features/sleep_mode.md`. They exist where an engine was started with
+//! `--enable-sleep-mode` and `VLLM_SERVER_DEV_MODE=1`.
+
+use serde_json::json;
+
+use super::mark::Mark;
+use super::place::Place;
+use super::plan::{Plan, Step, annotate};
+use crate::fleet::Backend;
+
+/// Weights to the host's memory; what runs ends first.
+const SLEEP: &str = "/sleep?level=1&mode=wait";
+
+/// Adds what puts the engines to sleep in their pods.
+pub(super) fn sleep(plan: &mut Plan, place: &Place, mark: &Mark) -> Result<(), (String, String)> {
+    if !place.can_nap {
+        return Err((
+            "its engines were not started with vLLM's sleep mode".into(),
+            "start them with --enable-sleep-mode and VLLM_SERVER_DEV_MODE=1, or take `sleep` out of the config".into(),
+        ));
+    }
+    plan.or_back(
+        post(SLEEP, None, "put the engines to sleep, level 1"),
+        post("/wake_up", None, "wake the engines again"),
+    );
+    plan.then(Step::Napping { asleep: true });
+    plan.then(annotate(
+        place.told_on(),
+        &[],
+        mark,
+        "write down who did it",
+    ));
+    plan.warnings
+        .push("its pods keep their GPUs: they stay billed while the engines sleep".into());
+    Ok(())
+}
+
+/// Adds what wakes engines that sleep in their pods. `tell`: nothing else writes down who did it.
+pub(super) fn wake(plan: &mut Plan, b: &Backend, place: &Place, tell: bool) {
+    let done = Mark {
+        done: true,
+        ..plan.mark.clone()
+    };
+    if b.sample.as_ref().and_then(|it| it.discarded) == Some(true) {
+        // At level 2 the weights are gone: room for them first, then the weights, then the cache.
+        plan.then(post(
+            "/wake_up?tags=weights",
+            None,
+            "make room for the weights",
+        ));
+        let reload = json!({"method": "reload_weights"});
+        plan.then(post(
+            "/collective_rpc",
+            Some(reload),
+            "load the weights anew",
+        ));
+        plan.then(post(
+            "/wake_up?tags=kv_cache",
+            None,
+            "make room for the cache",
+        ));
+    } else {
+        plan.or_back(
+            post("/wake_up", None, "wake the engines"),
+            post(SLEEP, None, "put the engines to sleep again"),
+        );
+    }
+    plan.then(Step::Napping { asleep: false });
+    if tell {
+        let words = "write down who did it";
+        plan.then(annotate(place.told_on(), &[], &done, words));
+    }
+}
+
+fn post(path: &str, body: Option<serde_json::Value>, why: &str) -> Step {
+    Step::Post {
+        path: path.to_owned(),
+        body,
+        why: why.to_owned(),
+    }
+}

@@ -165,6 +165,10 @@ impl Hand {
                     late.push(why);
                     continue;
                 }
+                if plan.kept_from.is_some_and(|from| at >= from) {
+                    let how = "what was done stands; the same again goes on from there";
+                    return Err(Failure::standing(format!("{why}; {how}")));
+                }
                 return Err(self.take_back(plan, &done, why).await);
             }
             done.extend(back.as_ref());

@@ -514,6 +514,12 @@ impl Backend {
         said == Some(true)
     }
 
+    /// An operation of that name was begun on its cluster and not ended, and not from here.
+    pub fn is_left(&self, verb: &str) -> bool {
+        let mark = self.place.as_ref().and_then(|it| it.mark.as_ref());
+        self.doing.is_none() && mark.is_some_and(|it| it.op == verb && it.is_open())
+    }
+
     /// How it sleeps.
     pub fn sleep_way(&self) -> SleepWay {
         self.self_hosted()

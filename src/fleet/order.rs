@@ -246,6 +246,8 @@ impl Fleet {
                     );
                 }
                 match &b.state {
+                    // Whoever began it is gone: its end is still to be made.
+                    State::Warm { .. } | State::Waking(_) if b.is_left("wake") => Ok(()),
                     State::Warm { .. } => {
                         refuse(format!("{backend} is warm already"), "nothing to do")
                     }

@@ -94,6 +94,7 @@ pub(super) fn named(fleet: &Fleet, text: &str) -> BackendId {
 /// Whether all that is wanted is so already, or on its way: in words.
 fn is_so(fleet: &Fleet, command: &Command) -> Option<String> {
     match command {
+        Command::Wake { backend } if fleet.backend(backend)?.is_left("wake") => None,
         Command::Wake { backend } => match fleet.backend(backend)?.state {
             State::Warm { .. } => Some(format!("{backend} is warm already")),
             State::Waking(_) => Some(format!("{backend} is waking already")),

@@ -241,6 +241,7 @@ fn begin(
         regarding_uid: place.uid.clone(),
         holds_lease: false,
         stands_from: None,
+        kept_from: None,
         warnings: Vec::new(),
     }
 }
@@ -345,6 +346,8 @@ pub(super) fn verify(plan: &mut Plan) {
         back: None,
     };
     plan.steps.insert(at + 1, answers);
+    // It is up and answers: what is left to do does not take it down again.
+    plan.kept_from = Some(at + 2);
 }
 
 /// Whether a patch does nothing but write a mark.

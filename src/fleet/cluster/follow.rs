@@ -177,7 +177,12 @@ pub(in crate::fleet) fn follow(
         // ## unknown, failed => asleep
         (State::Failed(_), Phase::Absent)
         | (State::Unknown { .. }, Phase::Absent | Phase::Leaving) => {
-            backend.state = State::Asleep { since: now };
+            // What is found asleep sleeps since whoever had it so; else nobody here knows, and it counts from now.
+            let put = place.mark.as_ref().filter(|it| it.stands());
+            let put = put.filter(|it| matches!(&*it.op, "sleep" | "drain"));
+            backend.state = State::Asleep {
+                since: put.map_or(now, |it| it.at.min(now)),
+            };
             Outcome::default()
         }
         // ## draining => stopping: its pods end

@@ -73,6 +73,7 @@ pub(super) fn wake(plan: &mut Plan, place: &Place, replicas: u32, tail: bool) {
         why: format!("scale {} to {to}", place.scaled),
     };
     if !can_force(*version) {
+        warn_of_pause(plan, place);
         let least = |n: u32| json!({"spec": {"minReplicaCount": n}, "metadata": {"annotations": {PAUSED: null, PAUSED_REPLICAS: null}}});
         plan.or_back(
             merge(
@@ -103,6 +104,7 @@ pub(super) fn wake(plan: &mut Plan, place: &Place, replicas: u32, tail: bool) {
         }
         return;
     }
+    warn_of_pause(plan, place);
     if version.is_none() {
         plan.warnings.push(
             "KEDA's version is not seen from here; before 2.18 it takes this wake back".into(),
@@ -132,6 +134,20 @@ pub(super) fn wake(plan: &mut Plan, place: &Place, replicas: u32, tail: bool) {
             &[(FORCE, None)],
             &done,
             "leave it to KEDA again",
+        ));
+    }
+}
+
+/// Somebody has paused it for a reason of their own: that ends with this.
+fn warn_of_pause(plan: &mut Plan, place: &Place) {
+    let ours = place.mark.as_ref().is_some_and(|it| !it.undone);
+    let paused = [PAUSED_REPLICAS, PAUSED, PAUSED_OUT]
+        .into_iter()
+        .find_map(|key| Some((key, now(place, key)?)));
+    if let (false, Some((key, value))) = (ours, paused) {
+        plan.warnings.push(format!(
+            "somebody paused KEDA by hand ({}={value}): this lifts it",
+            key.trim_start_matches(PREFIX)
         ));
     }
 }
@@ -173,8 +189,8 @@ pub(super) fn freeze(plan: &mut Plan, place: &Place) {
     );
 }
 
-/// Has it work again after [`freeze`] or [`sleep`]; what a pin set stays.
-pub(super) fn unfreeze(plan: &mut Plan, place: &Place) {
+/// Has it work again after [`freeze`] or [`sleep`], with `forced` also after a wake; else what a pin set stays.
+pub(super) fn unfreeze(plan: &mut Plan, place: &Place, forced: bool) {
     let Autoscaler::Keda { object, .. } = &place.autoscaler else {
         return;
     };
@@ -182,12 +198,11 @@ pub(super) fn unfreeze(plan: &mut Plan, place: &Place) {
         done: true,
         ..plan.mark.clone()
     };
-    plan.then(annotate(
-        object,
-        &[(PAUSED, None), (PAUSED_REPLICAS, None)],
-        &mark,
-        "unfreeze KEDA",
-    ));
+    let mut off = vec![(PAUSED, None), (PAUSED_REPLICAS, None)];
+    if forced {
+        off.push((FORCE, None));
+    }
+    plan.then(annotate(object, &off, &mark, "unfreeze KEDA"));
 }
 
 /// Keeps it up: one, or as many as there are, and always free to grow.

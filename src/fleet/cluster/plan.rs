@@ -38,6 +38,9 @@ pub struct Plan {
     /// From this step on nothing is taken back any more: its pods end.
     #[serde(default)]
     pub stands_from: Option<usize>,
+    /// From this step on a failure leaves what was done as it is, unfinished: the same again goes on from there.
+    #[serde(default)]
+    pub kept_from: Option<usize>,
     /// What to think about twice.
     pub warnings: Vec<String>,
 }

@@ -27,7 +27,8 @@ pub(super) fn undrain(
         // One that was begun and not ended, or taken back, leaves it drained.
         .filter(|mark| mark.op == "drain" && !mark.undone || mark.op == "undrain" && !mark.stands())
         .max_by_key(|mark| (mark.at, !mark.prev.weights.is_empty()));
-    let Some(before) = drain.map(|mark| mark.prev.clone()) else {
+    let drain = drain.cloned();
+    let Some(before) = drain.as_ref().map(|mark| mark.prev.clone()) else {
         return Err((
             "nothing says that it was drained from here".into(),
             "set its weights (r), and wake it (w)".into(),
@@ -40,7 +41,10 @@ pub(super) fn undrain(
         ..plan.mark.clone()
     };
     let mut last = None;
-    if !up {
+    if up {
+        // Each of its steps is one towards what stood before.
+        plan.kept_from = Some(0);
+    } else {
         plan.holds_lease = true;
         let mut at_least = before.replicas.unwrap_or(1).max(1);
         at_least = at_least.max(replicas(place));
@@ -59,7 +63,9 @@ pub(super) fn undrain(
         let body = json!({"spec": {"behavior": {"scaleDown": {"selectPolicy": before.policy}}}});
         plan.then(merge(object, body, &done, "let it scale down again"));
     } else if up || b.naps() {
-        keda::unfreeze(plan, place);
+        // A wake of ours that was to be lifted in the end; a pin stays.
+        let forced = drain.as_ref().is_some_and(|it| it.op == "undrain");
+        keda::unfreeze(plan, place, forced);
     }
     plan.steps.extend(last);
     plan.closes_last();

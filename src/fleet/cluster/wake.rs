@@ -41,6 +41,10 @@ pub(super) fn wake(
             ..
         } => {
             done.done = true;
+            if place.mark.as_ref().is_none_or(|it| it.undone) {
+                let words = "somebody set its stop switch by hand: this takes it off";
+                plan.warnings.push(words.into());
+            }
             plan.or_back(
                 annotate(object, &[(STOP, None)], &done, "take the stop switch off"),
                 annotate(

@@ -54,6 +54,7 @@ impl Fleet {
             regarding_uid: Box::default(),
             holds_lease: false,
             stands_from: None,
+            kept_from: None,
             warnings: Vec::new(),
         };
         plan.mark.prev.weights = rules.iter().map(|rule| weighted(rule)).collect();

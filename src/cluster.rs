@@ -3,9 +3,10 @@
 mod access;
 mod api;
 mod fault;
+mod lines;
 mod served;
 
 pub use access::{Access, contexts};
-pub use api::{Api, Page};
+pub use api::{Api, Happened, Page};
 pub use fault::Fault;
 pub use served::Served;

@@ -4,20 +4,21 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use futures_util::io::AsyncBufReadExt as _;
 use futures_util::{Stream, StreamExt as _};
 use http::{Method, Request, header};
 use http_body_util::{BodyExt as _, Limited};
 use kube::Client;
 use kube::client::Body;
-use kube::core::{Status, WatchEvent};
+use kube::core::Status;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout};
 
 use super::access::Access;
 use super::fault::Fault;
+use super::lines;
 use crate::fleet::cluster::plan::{MANAGER, Write};
 
 /// The longest that a call may take; watches and followed logs aside.
@@ -26,6 +27,8 @@ const LIMIT: Duration = Duration::from_secs(15);
 const LARGEST: usize = 256 << 20;
 /// The largest page of a pod.
 const LARGEST_PAGE: usize = 8 << 20;
+/// The largest event of a watch.
+const LARGEST_EVENT: usize = 32 << 20;
 /// Credentials are read again at most this often.
 const RENEW_EVERY: Duration = Duration::from_secs(5);
 
@@ -40,6 +43,16 @@ struct Inner {
     name: Arc<str>,
     namespace: String,
     client: Mutex<(Client, Instant)>,
+}
+
+/// Something that happened, as a watch tells it.
+#[derive(Debug, Deserialize)]
+pub struct Happened {
+    /// `ADDED`, `MODIFIED`, `DELETED`, `BOOKMARK` or `ERROR`.
+    #[serde(rename = "type")]
+    pub what: String,
+    /// To what, as it was sent; for an error the status.
+    pub object: Box<RawValue>,
 }
 
 /// A page of a list.
@@ -209,13 +222,14 @@ impl Api {
         Ok(bytes.to_vec())
     }
 
-    /// Lines as they come, such as a pod's log.
+    /// Lines as they come, such as a pod's log; what is longer than `most` bytes is cut.
     ///
     /// # Errors
     /// Where there are none.
     pub async fn lines(
         &self,
         path: &str,
+        most: usize,
     ) -> Result<impl Stream<Item = std::io::Result<String>> + Unpin + use<>, Fault> {
         let request = Request::get(path)
             // What is compressed event by event is not understood by every library.
@@ -224,7 +238,7 @@ impl Api {
             .map_err(|why| Fault::Garbled(why.to_string()))?;
         let client = self.client();
         match timeout(LIMIT, client.request_stream(request)).await {
-            Ok(Ok(stream)) => Ok(Box::pin(stream).lines()),
+            Ok(Ok(stream)) => Ok(lines::split(Box::pin(stream), most)),
             Ok(Err(why)) => Err(Fault::from_kube(&why)),
             Err(_) => Err(slow(LIMIT)),
         }
@@ -234,11 +248,11 @@ impl Api {
     ///
     /// # Errors
     /// Where it does not begin.
-    pub async fn watch<T: DeserializeOwned>(
+    pub async fn watch(
         &self,
         path: &str,
-    ) -> Result<impl Stream<Item = Result<WatchEvent<T>, Fault>> + use<T>, Fault> {
-        let lines = self.lines(path).await?;
+    ) -> Result<impl Stream<Item = Result<Happened, Fault>> + use<>, Fault> {
+        let lines = self.lines(path, LARGEST_EVENT).await?;
         Ok(lines.map(|line| {
             let line = line.map_err(|why| Fault::Away(why.to_string()))?;
             serde_json::from_str(&line).map_err(|why| Fault::Garbled(why.to_string()))

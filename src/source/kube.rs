@@ -284,7 +284,7 @@ impl Reading {
             let read_by = self.feeds.read_by();
             let mut one = build::build(found, rules, &self.world, &self.settings, read_by, now);
             self.feeds.take(found, &one, &self.world);
-            if !pods_known {
+            if !self.world.knows(Kind::Pod, &found.namespace) {
                 // Whether it runs is not known before its pods are.
                 one.place = None;
             }

@@ -8,7 +8,7 @@ use tokio::time::{Instant, sleep, timeout};
 use super::Hand;
 use super::engines::Answered;
 use crate::fleet::cluster::object::Object;
-use crate::fleet::cluster::place::{Phase, Place, Rule};
+use crate::fleet::cluster::place::{FROM_PROMETHEUS, Phase, Place, Rule};
 use crate::fleet::cluster::plan::{Edit, Plan, Step};
 use crate::fleet::{Backend, BackendId, Fleet, State};
 
@@ -34,7 +34,10 @@ impl Hand {
         match (step, &plan.backend) {
             (Step::Programmed { route }, _) => self.until_programmed(plan, route).await,
             (Step::Silent, Some(id)) => self.until_silent(id).await,
-            (Step::Idle, Some(id)) => self.until_idle(id).await,
+            (Step::Idle, Some(id)) => {
+                self.until_idle(id).await?;
+                self.still_without(plan)
+            }
             (Step::Gone, Some(id)) => {
                 let gone = |fleet: &Fleet| {
                     let place = fleet.backend(id).and_then(|b| b.place.clone());
@@ -75,14 +78,7 @@ impl Hand {
     }
 
     async fn until_programmed(&self, plan: &Plan, route: &Object) -> Result<(), String> {
-        let wanted: Vec<&Edit> = plan
-            .steps
-            .iter()
-            .filter_map(|it| match &it.step {
-                Step::Weights { edit, .. } if edit.route == *route => Some(&**edit),
-                _ => None,
-            })
-            .collect();
+        let wanted: Vec<&Edit> = edits(plan).filter(|it| it.route == *route).collect();
         let has = |fleet: &Fleet| {
             let mut rules = fleet
                 .models
@@ -165,7 +161,15 @@ impl Hand {
             b.is_none_or(|b| b.live.read_at.is_some() || empty(b)) || unread(fleet).is_some()
         };
         let known = self.until(READABLE * self.pace, known).await;
-        let why = self.seen().and_then(|fleet| unread(&fleet));
+        let fleet = self.seen();
+        let coarse = |it: &Place| it.ready > 0 && it.read_by.as_deref() == Some(FROM_PROMETHEUS);
+        let place = fleet.as_ref().and_then(|it| it.backend(id)?.place.clone());
+        if place.is_some_and(|it| coarse(&it)) {
+            return Err(format!(
+                "the pods of {id} are only read from Prometheus: what runs between two of its scrapes is not seen; --force goes on without"
+            ));
+        }
+        let why = fleet.and_then(|fleet| unread(&fleet));
         match (known, why) {
             (Ok(()), None) => Ok(()),
             (_, why) => Err(format!(
@@ -175,11 +179,33 @@ impl Hand {
         }
     }
 
+    /// Whether the weights that were taken off are off still: pods that end now must have none.
+    fn still_without(&self, plan: &Plan) -> Result<(), String> {
+        let fleet = self.seen();
+        let rules = fleet
+            .iter()
+            .flat_map(|it| &it.models)
+            .flat_map(|it| &it.routes)
+            .filter(|it| it.cluster == plan.cluster);
+        for rule in rules {
+            let of = |edit: &&Edit| edit.route == rule.route;
+            let wanted: Vec<&Edit> = edits(plan).filter(of).collect();
+            if !has_weights(rule, &wanted) {
+                return Err(format!(
+                    "somebody changed the weights of {} meanwhile",
+                    rule.route
+                ));
+            }
+        }
+        Ok(())
+    }
+
     async fn until_idle(&self, id: &BackendId) -> Result<(), String> {
         self.readable(id).await?;
         let idle = |fleet: &Fleet| {
             fleet.backend(id).is_none_or(|b| match &b.state {
-                State::Draining(drain) => drain.idle_reads >= 2,
+                State::Draining(drain) if drain.idle_reads >= 2 => true,
+                // Where nothing is ready nothing runs.
                 _ => b.place.as_ref().is_none_or(|it| it.ready == 0),
             })
         };
@@ -226,6 +252,14 @@ impl Hand {
             }
         }
     }
+}
+
+/// What a plan does to weights.
+fn edits(plan: &Plan) -> impl Iterator<Item = &Edit> {
+    plan.steps.iter().filter_map(|it| match &it.step {
+        Step::Weights { edit, .. } => Some(&**edit),
+        _ => None,
+    })
 }
 
 /// Whether the rule has the weights that were wanted of it.

@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
+use super::keda;
 use super::mark::{Before, KEY, Mark};
 use super::nap;
 use super::object::{Kind, Object};
@@ -86,7 +87,7 @@ impl Fleet {
                         "mend that, and delete the pod to have it tried at once".into(),
                     ));
                 }
-                let left = unfinished(place, &rules, "wake");
+                let left = unfinished(b, place, &rules, "wake");
                 plan.mark.prev.min = left.and_then(|mark| mark.prev.min);
                 wake::wake(plan, b, place, replicas(place), b.pin.is_none())?;
                 // Under a lease somebody waits anyway; the autoscaler has it back once it answers.
@@ -114,8 +115,11 @@ impl Fleet {
                 if let Some(revision) = place.revision() {
                     plan.mark.prev.annotations = wake::min_scale(revision);
                 }
+                if let Autoscaler::Keda { .. } = &place.autoscaler {
+                    plan.mark.prev.annotations = keda::before(place);
+                }
                 // One that takes over goes on from what stood before the first.
-                if let Some(mark) = unfinished(place, &rules, "drain") {
+                if let Some(mark) = unfinished(b, place, &rules, "drain") {
                     plan.mark.prev = mark.prev.clone();
                 }
                 sleep::drain(plan, &b.id, place, &rules, healthy, force)
@@ -292,9 +296,16 @@ pub(super) fn has_weight(rule: &Rule, id: &BackendId) -> bool {
 }
 
 /// The mark of an operation of that kind that has begun and not ended.
-fn unfinished<'a>(place: &'a Place, rules: &[&'a Rule], op: &str) -> Option<&'a Mark> {
+fn unfinished<'a>(b: &Backend, place: &'a Place, rules: &[&'a Rule], op: &str) -> Option<&'a Mark> {
     let marks = rules.iter().filter_map(|rule| rule.mark.as_ref());
-    let all: Vec<&Mark> = place.mark.as_ref().into_iter().chain(marks).collect();
+    let mine = |mark: &&Mark| mark.of == b.id.within(&place.cluster);
+    let all: Vec<&Mark> = place
+        .mark
+        .as_ref()
+        .into_iter()
+        .chain(marks)
+        .filter(mine)
+        .collect();
     let newest = all.iter().max_by_key(|mark| mark.at).copied()?;
     let over = |mark: &&&Mark| mark.id == newest.id && !mark.is_open();
     (newest.op == op && all.iter().find(over).is_none()).then_some(newest)

@@ -44,6 +44,12 @@ fn as_now<'a>(place: &'a Place, keys: &[&'a str]) -> Vec<(&'a str, Option<&'a st
     keys.iter().map(|key| (*key, now(place, key))).collect()
 }
 
+/// What a drain replaces.
+pub(super) fn before(place: &Place) -> Vec<(String, Option<String>)> {
+    let now = now(place, PAUSED).map(ToOwned::to_owned);
+    vec![(PAUSED.to_owned(), now)]
+}
+
 /// Wakes: forced first, then scaled, so that the next poll is not waited for and does not take it back.
 pub(super) fn wake(plan: &mut Plan, place: &Place, replicas: u32, tail: bool) {
     let Autoscaler::Keda {
@@ -175,11 +181,12 @@ pub(super) fn freeze(plan: &mut Plan, place: &Place) {
         return;
     };
     let mark = plan.mark.clone();
+    let before = mark.prev.annotation(PAUSED).map(ToOwned::to_owned);
     plan.or_back(
         annotate(object, &[(PAUSED, Some("true"))], &mark, "freeze KEDA"),
         annotate(
             object,
-            &as_now(place, &[PAUSED]),
+            &[(PAUSED, before.as_deref())],
             &Mark {
                 done: true,
                 ..mark.clone()

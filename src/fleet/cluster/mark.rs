@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::place::Weighted;
+use super::place::{Rule, Weighted};
 
 /// The annotation's key. Its value is a [`Mark`] as JSON; the last operation only.
 pub const KEY: &str = "fleetctl.dev/op";
@@ -62,6 +62,18 @@ pub struct Before {
 }
 
 impl Before {
+    /// What an annotation was that was replaced.
+    pub fn annotation(&self, key: &str) -> Option<&str> {
+        let mut all = self.annotations.iter();
+        all.find(|(it, _)| it == key)?.1.as_deref()
+    }
+
+    /// Whether it has the weights of that rule.
+    pub fn names(&self, rule: &Rule) -> bool {
+        let mut all = self.weights.iter();
+        all.any(|it| it.rule == rule.at && it.route == rule.route)
+    }
+
     fn is_empty(&self) -> bool {
         *self == Self::default()
     }

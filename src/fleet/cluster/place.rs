@@ -71,6 +71,8 @@ pub struct LivePod {
 
 /// How pages are read where pods are reached at their own addresses: see [`Place::read_by`].
 pub const DIRECTLY: &str = "directly";
+/// The same where a Prometheus has them: as they were at its last scrape.
+pub const FROM_PROMETHEUS: &str = "from Prometheus";
 /// The same where the API passes it on.
 pub const BY_PROXY: &str = "through the API's pod proxy";
 

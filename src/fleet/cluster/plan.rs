@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 
 use super::mark::{self, Mark};
 use super::object::{Kind, Object};
-use super::place::Rule;
+use super::place::{Rule, Weighted};
 use crate::fleet::id::BackendId;
 use crate::fleet::message::Command;
 
@@ -336,13 +336,25 @@ impl Edit {
     /// What takes it back: the weights that stood before, where these still stand.
     #[must_use]
     pub fn back(&self) -> Self {
-        let rules = self.rules.iter().map(|rule| RuleEdit {
-            at: rule.at,
-            refs: rule
-                .refs
+        self.back_to(&[])
+    }
+
+    /// The same with the weights of `before` for the rules that it has.
+    #[must_use]
+    pub fn back_to(&self, before: &[Weighted]) -> Self {
+        let rules = self.rules.iter().map(|rule| {
+            let known = before
                 .iter()
-                .map(|(name, was, is)| (name.clone(), Some(*is), was.unwrap_or(1)))
-                .collect(),
+                .find(|it| it.rule == rule.at && it.route == self.route);
+            let of = |name: &str| known?.weights.iter().find(|(it, _)| **it == *name);
+            let refs = rule.refs.iter().map(|(name, was, is)| {
+                let stood = of(name).map_or(was.unwrap_or(1), |(_, weight)| *weight);
+                (name.clone(), Some(*is), stood)
+            });
+            RuleEdit {
+                at: rule.at,
+                refs: refs.collect(),
+            }
         });
         Self {
             rules: rules.collect(),

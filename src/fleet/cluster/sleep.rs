@@ -100,7 +100,7 @@ pub(super) fn drain(
     freeze(plan, place);
     for edit in without(plan, backend, rules, healthy, force)? {
         let route = edit.route.clone();
-        let back = edit.back();
+        let back = edit.back_to(&plan.mark.prev.weights);
         plan.or_back(
             Step::Weights {
                 edit: Box::new(edit),
@@ -129,6 +129,8 @@ pub(super) fn drain(
 /// Else falling load has the autoscaler end pods that are busy.
 fn freeze(plan: &mut Plan, place: &Place) {
     let mark = plan.mark.clone();
+    // What stood before the first of those who drain it, not what stands now.
+    let before = mark.prev.policy.clone();
     if let Some(revision) = place.revision() {
         let text = place.pods.to_string();
         plan.or_back(
@@ -140,7 +142,7 @@ fn freeze(plan: &mut Plan, place: &Place) {
             ),
             annotate(
                 &revision.object,
-                &[(MIN_SCALE, revision.min_scale.as_deref())],
+                &[(MIN_SCALE, mark.prev.annotation(MIN_SCALE))],
                 &mark,
                 "as it was",
             ),
@@ -149,7 +151,7 @@ fn freeze(plan: &mut Plan, place: &Place) {
     }
     match &place.autoscaler {
         Autoscaler::Keda { .. } => keda::freeze(plan, place),
-        Autoscaler::Hpa { object, down, .. } => {
+        Autoscaler::Hpa { object, .. } => {
             plan.or_back(
                 merge(
                     object,
@@ -159,7 +161,7 @@ fn freeze(plan: &mut Plan, place: &Place) {
                 ),
                 merge(
                     object,
-                    policy(down.as_deref()),
+                    policy(before.as_deref()),
                     &mark,
                     "let it scale down again",
                 ),
@@ -174,14 +176,14 @@ fn unfreeze(plan: &mut Plan, place: &Place) {
     if matches!(place.owner, Owner::InferenceService { .. }) {
         return;
     }
-    if let Autoscaler::Hpa { object, down, .. } = &place.autoscaler {
+    if let Autoscaler::Hpa { object, .. } = &place.autoscaler {
         let done = Mark {
             done: true,
             ..plan.mark.clone()
         };
         plan.then(merge(
             object,
-            policy(down.as_deref()),
+            policy(done.prev.policy.as_deref()),
             &done,
             "let it scale down again",
         ));
@@ -211,6 +213,10 @@ fn without(
             .map(super::place::Ref::share)
             .sum();
         if had == 0 {
+            // Whoever drained it before took it off already: it is taken over as it is.
+            if plan.mark.prev.names(rule) {
+                add(&mut edits, rule, &[], &plan.mark);
+            }
             continue;
         }
         let able = |it: &&super::place::Ref| !mine(it) && it.backend.as_ref().is_some_and(&healthy);
@@ -246,11 +252,15 @@ fn without(
         if others == 0 {
             wanted.push((first.name.clone(), had));
         }
-        let edit = RuleEdit::of(rule, &wanted);
-        match edits.iter_mut().find(|it| it.route == rule.route) {
-            Some(known) => known.rules.push(edit),
-            None => edits.push(Edit::of(rule, &wanted, &plan.mark)),
-        }
+        add(&mut edits, rule, &wanted, &plan.mark);
     }
     Ok(edits)
+}
+
+/// One more rule to edit: one patch a route.
+fn add(edits: &mut Vec<Edit>, rule: &Rule, wanted: &[(Box<str>, u32)], mark: &Mark) {
+    match edits.iter_mut().find(|it| it.route == rule.route) {
+        Some(known) => known.rules.push(RuleEdit::of(rule, wanted)),
+        None => edits.push(Edit::of(rule, wanted, mark)),
+    }
 }

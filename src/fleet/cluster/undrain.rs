@@ -5,7 +5,7 @@ use serde_json::json;
 use super::decide::{replicas, verify};
 use super::keda;
 use super::mark::{Before, Mark};
-use super::place::{Autoscaler, Place, Rule};
+use super::place::{Autoscaler, Place, Ref, Rule};
 use super::plan::{Edit, Plan, RuleEdit, Step, annotate, merge};
 use super::wake;
 use crate::fleet::Backend;
@@ -41,11 +41,14 @@ pub(super) fn undrain(
         ..plan.mark.clone()
     };
     let mut last = None;
+    plan.holds_lease = true;
     if up {
         // Each of its steps is one towards what stood before.
         plan.kept_from = Some(0);
+        if place.ready == 0 {
+            plan.then(Step::Ready).then(Step::Answers);
+        }
     } else {
-        plan.holds_lease = true;
         let mut at_least = before.replicas.unwrap_or(1).max(1);
         at_least = at_least.max(replicas(place));
         wake::wake(plan, b, place, at_least, true)?;
@@ -54,7 +57,7 @@ pub(super) fn undrain(
         let answers = plan.steps.iter().position(|it| it.step == Step::Answers);
         last = answers.and_then(|at| plan.steps.drain(at + 1..).next());
     }
-    weights(plan, &before, rules, &done);
+    weights(plan, b, &before, rules, &done);
     if let Some(revision) = place.revision() {
         plan.then(wake::release(revision, &before, &done));
     } else if let Autoscaler::Hpa { object, down, .. } = &place.autoscaler
@@ -79,7 +82,7 @@ pub(super) fn undrain(
 }
 
 /// The weights of before: one patch a route, as far as its rules are still there.
-fn weights(plan: &mut Plan, before: &Before, rules: &[&Rule], done: &Mark) {
+fn weights(plan: &mut Plan, b: &Backend, before: &Before, rules: &[&Rule], done: &Mark) {
     let mut edits: Vec<Edit> = Vec::new();
     for old in &before.weights {
         let rule = rules
@@ -92,9 +95,10 @@ fn weights(plan: &mut Plan, before: &Before, rules: &[&Rule], done: &Mark) {
             ));
             continue;
         };
+        let wanted = given_back(b, rule, &old.weights);
         match edits.iter_mut().find(|it| it.route == rule.route) {
-            Some(known) => known.rules.push(RuleEdit::of(rule, &old.weights)),
-            None => edits.push(Edit::of(rule, &old.weights, done)),
+            Some(known) => known.rules.push(RuleEdit::of(rule, &wanted)),
+            None => edits.push(Edit::of(rule, &wanted, done)),
         }
     }
     for edit in edits {
@@ -104,4 +108,29 @@ fn weights(plan: &mut Plan, before: &Before, rules: &[&Rule], done: &Mark) {
             why: format!("give its weight back in {route}"),
         });
     }
+}
+
+/// What of the weights of before is a backend's own to have back: its own, and of the others' what they only got in its
+/// place. What somebody changed meanwhile stays.
+fn given_back(b: &Backend, rule: &Rule, before: &[(Box<str>, u32)]) -> Vec<(Box<str>, u32)> {
+    let mine = |name: &str| {
+        let it = rule.refs.iter().find(|it| *it.name == *name);
+        it.is_some_and(|it| it.backend.as_ref() == Some(&b.id))
+    };
+    let had: u32 = before
+        .iter()
+        .filter(|(name, _)| mine(name))
+        .map(|(_, weight)| weight)
+        .sum();
+    let now = |name: &str| {
+        rule.refs
+            .iter()
+            .find(|it| *it.name == *name)
+            .map(Ref::share)
+    };
+    let back = |name: &str, weight: u32| {
+        mine(name) || weight == 0 && now(name).is_some_and(|it| it == had && had > 0)
+    };
+    let all = before.iter().filter(|(name, weight)| back(name, *weight));
+    all.cloned().collect()
 }

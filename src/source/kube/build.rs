@@ -36,11 +36,12 @@ pub(super) fn build(
     let first = workloads.first().copied();
     let engine = first.map(|it| &it.engine);
     let serving = engine.map_or("", |it| &*it.container);
-    let pods: Vec<&Pod> = found
+    // What is over is kept by its owner, and only tells what became of it.
+    let (over, pods): (Vec<&Pod>, Vec<&Pod>) = found
         .homes
         .iter()
         .flat_map(|it| world.pods_of(it))
-        .collect();
+        .partition(|it| it.is_over());
     let size = first.map_or(1, |it| it.size.max(1));
     let wanted = found
         .wanted
@@ -53,7 +54,9 @@ pub(super) fn build(
     let events = |pod: &Pod| -> &Vec<Event> { world.events.get(&pod.key()).unwrap_or(&none) };
     let wrong = heads
         .iter()
+        .copied()
         .filter(|it| !it.is_ready() && !it.is_leaving())
+        .chain(taken_away(&over, &heads).filter(|_| wanted > 0 && ready == 0))
         .filter_map(|it| {
             let run = serving_of(it, serving).map_or(0, |it| it.restart_count);
             let said = world.reasons.get(&it.key()).filter(|(of, _)| *of == run);
@@ -115,6 +118,17 @@ pub(super) fn build(
         )),
         place: Some(Arc::new(place)),
     }
+}
+
+/// Pods that are over, and that none came after yet.
+fn taken_away<'a>(over: &'a [&'a Pod], heads: &'a [&'a Pod]) -> impl Iterator<Item = &'a Pod> {
+    let newest = heads
+        .iter()
+        .map(|it| it.meta.creation_timestamp)
+        .max()
+        .flatten();
+    let left = over.iter().copied();
+    left.filter(move |it| is_head(it) && it.meta.creation_timestamp >= newest)
 }
 
 /// A startup probe that ends before the budget does kills what would have worked.
@@ -328,7 +342,7 @@ pub(super) fn log(found: &Found, world: &World) -> Option<Source> {
     let serving = workload.map_or("", |it| &*it.engine.container);
     let heads = found.homes.iter().flat_map(|it| world.pods_of(it));
     let (pod, container) = heads
-        .filter(|it| is_head(it) && !it.is_leaving())
+        .filter(|it| is_head(it) && !it.is_leaving() && !it.is_over())
         .filter_map(|it| Some((it, serving_of(it, serving)?)))
         .filter(|(_, it)| it.state.running.is_some() || it.restart_count > 0)
         .min_by_key(|(it, _)| it.meta.creation_timestamp)?;

@@ -77,12 +77,15 @@ impl Logs {
     }
 }
 
+/// The longest line that is read; what is longer is a bar that draws itself over, or no text.
+const LONGEST: usize = 16 << 10;
+
 /// Follows one log until nobody wants it.
 async fn follow(api: Api, source: Source, out: mpsc::Sender<Observation>, clock: Clock) {
     let mut seen: Option<String> = None;
     loop {
         let query = format!("follow=true&timestamps=true&tailLines={BEFORE}");
-        match api.lines(&source.path(&query)).await {
+        match api.lines(&source.path(&query), LONGEST).await {
             Ok(mut lines) => {
                 // What comes again after a break was said before.
                 let mut news = seen.is_none();

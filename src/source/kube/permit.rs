@@ -15,7 +15,7 @@ use crate::fleet::cluster::object::Kind;
 use crate::fleet::cluster::plan::has_scale;
 
 /// Roles change rarely; they are asked for again after this long.
-const AGAIN: Duration = Duration::from_secs(300);
+const AGAIN: Duration = Duration::from_secs(60);
 /// Namespaces that are asked for at most.
 const MOST: usize = 64;
 
@@ -54,8 +54,6 @@ struct Rule {
     api_groups: Vec<String>,
     #[serde(default)]
     resources: Vec<String>,
-    #[serde(default)]
-    resource_names: Vec<String>,
 }
 
 /// A question: may I?
@@ -86,8 +84,8 @@ impl Question {
         let fits = |all: &[String], one: &str| all.iter().any(|it| it == "*" || it == one);
         let wanted = self.rule();
         rules.resource_rules.iter().any(|rule| {
-            rule.resource_names.is_empty()
-                && fits(&rule.verbs, self.verb)
+            // One that is for some names only may be for this one: it is tried then.
+            fits(&rule.verbs, self.verb)
                 && fits(&rule.api_groups, self.kind.group())
                 && (fits(&rule.resources, &wanted)
                     || self.sub.is_some_and(|sub| {

@@ -14,7 +14,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use super::watch::form;
 use crate::clock::Clock;
 use crate::cluster::{Api, Fault};
-use crate::fleet::cluster::place::{BY_PROXY, DIRECTLY};
+use crate::fleet::cluster::place::{BY_PROXY, DIRECTLY, FROM_PROMETHEUS};
 use crate::fleet::{BackendId, Observation};
 use crate::source::{dcgm, vllm};
 use crate::web;
@@ -85,7 +85,7 @@ impl Way {
             Self::Unknown | Self::None(_) => None,
             Self::Direct => Some(DIRECTLY),
             Self::Proxy => Some(BY_PROXY),
-            Self::Prometheus => Some("from Prometheus"),
+            Self::Prometheus => Some(FROM_PROMETHEUS),
         }
     }
 }

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use futures_util::StreamExt as _;
-use kube::core::WatchEvent;
+use kube::core::Status;
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use tokio::sync::mpsc;
@@ -13,7 +14,7 @@ use tokio::time::timeout;
 
 use super::object::Meta;
 use super::world::{Change, Item};
-use crate::cluster::{Api, Fault, Page};
+use crate::cluster::{Api, Fault, Happened, Page};
 use crate::fleet::cluster::PartState;
 use crate::fleet::cluster::object::{Kind, collection};
 
@@ -23,6 +24,9 @@ const PAGE: u32 = 200;
 const ENDS_AFTER: u32 = 240;
 /// A watch that says nothing for this long, not even a bookmark (one a minute), is taken to be dead.
 const SILENT: Duration = Duration::from_secs(90);
+/// Events are not kept in the server's cache, which makes the bookmarks: a quiet cluster's watch of them says nothing at
+/// all, and that is no fault.
+const QUIET: Duration = Duration::from_secs(300);
 /// Between two tries: from the first doubling to the last.
 const WAITS: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(15));
 /// What is not allowed or not there is asked for again this late.
@@ -56,6 +60,14 @@ struct Follower {
     heard: DateTime<Utc>,
     state: PartState,
     wait: Duration,
+    /// The next list is asked for in one: its pages grew too old on the way.
+    whole: bool,
+}
+
+/// As much of an object as everything has.
+#[derive(Deserialize)]
+struct Bare {
+    metadata: Meta,
 }
 
 /// Follows until nobody listens.
@@ -66,6 +78,7 @@ pub(super) async fn follow<T: Watched>(of: Of) {
         heard: Utc::now(),
         state: PartState::Loading,
         wait: WAITS.0,
+        whole: false,
     };
     while !follower.of.out.is_closed() {
         let done = match &follower.from {
@@ -99,7 +112,11 @@ impl Follower {
             } else {
                 format!("&continue={}", form(&next))
             };
-            let path = self.path(&format!("limit={PAGE}{more}"));
+            let path = if self.whole {
+                self.path("")
+            } else {
+                self.path(&format!("limit={PAGE}{more}"))
+            };
             let page: Page<Box<RawValue>> = self.of.api.get(&path, None).await?;
             self.heard = Utc::now();
             let kind = self.of.kind;
@@ -123,6 +140,7 @@ impl Follower {
         self.tell(vec![only]).await;
         self.stands(PartState::Followed).await;
         self.wait = WAITS.0;
+        self.whole = false;
         Ok(())
     }
 
@@ -136,15 +154,18 @@ impl Follower {
             "watch=1&allowWatchBookmarks=true&timeoutSeconds={ends}&resourceVersion={}",
             form(&from)
         );
-        let events = self.of.api.watch::<T>(&self.path(&query)).await?;
+        let events = self.of.api.watch(&self.path(&query)).await?;
         let began = tokio::time::Instant::now();
         self.heard = Utc::now();
         self.stands(PartState::Followed).await;
         let mut events = std::pin::pin!(events.ready_chunks(256));
         loop {
-            let chunk = match timeout(SILENT, events.next()).await {
+            let quiet = self.of.kind == Kind::Event;
+            let silent = if quiet { QUIET } else { SILENT };
+            let chunk = match timeout(silent, events.next()).await {
                 Ok(Some(chunk)) => chunk,
                 Ok(None) => break,
+                Err(_) if quiet => break,
                 Err(_) => {
                     let s = SILENT.as_secs();
                     return Err(Fault::Away(format!("its watch has said nothing for {s} s")));
@@ -156,7 +177,7 @@ impl Follower {
             let mut ended = None;
             for event in chunk {
                 match event {
-                    Ok(event) => match self.take(event, &mut batch) {
+                    Ok(event) => match self.take::<T>(&event, &mut batch) {
                         Ok(()) => {}
                         Err(fault) => ended = Some(fault),
                     },
@@ -175,24 +196,35 @@ impl Follower {
         Ok(())
     }
 
-    fn take<T: Watched>(
-        &mut self,
-        event: WatchEvent<T>,
-        batch: &mut Vec<Change>,
-    ) -> Result<(), Fault> {
+    fn take<T: Watched>(&mut self, event: &Happened, batch: &mut Vec<Change>) -> Result<(), Fault> {
         let kind = self.of.kind;
-        match event {
-            WatchEvent::Added(it) | WatchEvent::Modified(it) => {
-                self.from = Some(it.meta().resource_version.to_string());
-                batch.push(Change::Put(it.item(kind)));
-            }
-            WatchEvent::Deleted(it) => {
-                self.from = Some(it.meta().resource_version.to_string());
-                batch.push(Change::Gone(kind, it.meta().key()));
-            }
-            WatchEvent::Bookmark(it) => self.from = Some(it.metadata.resource_version),
-            WatchEvent::Error(status) => return Err(Fault::of(&status)),
+        let garbled = |why: serde_json::Error| Fault::Garbled(why.to_string());
+        if event.what == "ERROR" {
+            let status: Status = serde_json::from_str(event.object.get()).map_err(garbled)?;
+            return Err(Fault::of(&status));
         }
+        let change = match &*event.what {
+            "ADDED" | "MODIFIED" => serde_json::from_str::<T>(event.object.get()).map(|it| {
+                let version = it.meta().resource_version.clone();
+                (version, Some(Change::Put(it.item(kind))))
+            }),
+            what => serde_json::from_str::<Bare>(event.object.get()).map(|it| {
+                let gone = || Change::Gone(kind, it.metadata.key());
+                let change = (what == "DELETED").then(gone);
+                (it.metadata.resource_version, change)
+            }),
+        };
+        let (version, change) = match change {
+            Ok(read) => read,
+            // One that is not understood hides no other; what it was before stays.
+            Err(why) => {
+                tracing::warn!("{}: {why}", kind.resource());
+                let bare: Bare = serde_json::from_str(event.object.get()).map_err(garbled)?;
+                (bare.metadata.resource_version, None)
+            }
+        };
+        self.from = Some(version.to_string());
+        batch.extend(change);
         Ok(())
     }
 
@@ -200,9 +232,10 @@ impl Follower {
     async fn rest(&mut self, fault: Fault) {
         let wait = match &fault {
             Fault::Old(_) => {
-                // What happened since is gone: all of it is listed anew.
-                self.from = None;
-                Duration::ZERO
+                // What happened since is gone: all of it is listed anew. Where that was on its way, in one.
+                let again = self.from.take().is_none();
+                self.whole = again;
+                if again { self.wait } else { Duration::ZERO }
             }
             Fault::Forbidden(why) => {
                 self.stands(PartState::Forbidden { why: why.clone() }).await;

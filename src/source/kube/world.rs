@@ -59,6 +59,8 @@ macro_rules! items {
             pub pods_on: HashMap<Box<str>, BTreeSet<Key>>,
             pub events: HashMap<Key, Vec<Event>>,
             pub parts: BTreeMap<(Kind, Option<String>), PartState>,
+            /// What was listed to its end at least once: what is not there is not there.
+            pub listed: HashSet<(Kind, Option<String>)>,
             pub permits: Vec<Permit>,
             pub reasons: HashMap<Key, (u32, String)>,
             $(pub $field: BTreeMap<Key, $type>),+
@@ -174,14 +176,26 @@ impl World {
                 for key in stale.collect::<Vec<_>>() {
                     self.gone(kind, &key, touched);
                 }
+                self.listed.insert((kind, namespace));
             }
             Change::State(kind, namespace, state) => {
                 touched.parts = true;
                 // What belongs together shows once all of it is there.
                 touched.structure |= state == PartState::Followed;
+                if let PartState::Forbidden { .. } = state {
+                    // From here on nobody tells what becomes of them.
+                    self.listed.remove(&(kind, namespace.clone()));
+                    touched.structure = true;
+                }
                 self.parts.insert((kind, namespace), state);
             }
         }
+    }
+
+    /// Whether everything of a kind in a namespace was told.
+    pub(super) fn knows(&self, kind: Kind, namespace: &str) -> bool {
+        let here = (kind, Some(namespace.to_owned()));
+        self.listed.contains(&(kind, None)) || self.listed.contains(&here)
     }
 
     fn put_pod(&mut self, pod: Pod, touched: &mut Touched) {

@@ -1,5 +1,7 @@
 //! Workloads that something else owns: KAITO, KServe, Knative. The outermost owner is the backend.
 
+use std::collections::BTreeMap;
+
 use super::super::object::{Key, Meta};
 use super::super::world::Home;
 use super::{Finder, Found, MADE_BY, gitops, said_of};
@@ -98,15 +100,13 @@ impl Finder<'_> {
                     annotation("serving.kserve.io/deploymentMode"),
                     Some("Knative" | "Serverless")
                 );
-            let revision = homes.iter().find_map(|home| {
-                let name = self.world.workloads.get(home)?.labels.get(OF_REVISION)?;
-                let at = Key::new(&key.namespace, name);
-                let revision = self.world.revisions.get(&at)?;
-                knative.then(|| Revision {
-                    object: self.object(Kind::Revision, &at),
-                    min_scale: revision.meta.annotation(MIN_SCALE).map(Into::into),
-                })
-            });
+            let serving = homes.iter().filter(|_| knative);
+            let serving = serving.max_by_key(|home| self.serves_by(home)).cloned();
+            let revision = serving.as_ref().and_then(|home| self.revision_of(home));
+            if revision.is_some() {
+                // Those of before are kept at zero, in case somebody goes back to them.
+                homes.retain(|home| serving.as_ref() == Some(home));
+            }
             let mut found = self.begin(key, &service.meta);
             self.take_homes(&mut found, homes, key);
             if let Some(revision) = &revision {
@@ -170,34 +170,77 @@ impl Finder<'_> {
 
     /// Knative's own: the revision that has a workload.
     fn revisions(&mut self) {
-        let all: Vec<(Home, Key)> = self
-            .world
-            .workloads
-            .iter()
-            .filter(|(home, it)| !self.taken.contains(*home) && it.engine.serves)
-            .filter_map(|(home, it)| {
-                let name = it.labels.get(OF_REVISION)?;
-                Some((home.clone(), Key::new(&home.1.namespace, name)))
-            })
-            .collect();
-        for (home, at) in all {
-            let Some(revision) = self.world.revisions.get(&at) else {
+        let mut services: BTreeMap<Key, Vec<Home>> = BTreeMap::new();
+        for (home, it) in &self.world.workloads {
+            if self.taken.contains(home) || !it.engine.serves {
+                continue;
+            }
+            let Some(revision) = self
+                .revision_key(home)
+                .and_then(|at| self.world.revisions.get(&at))
+            else {
                 continue;
             };
-            let name = revision
-                .meta
-                .label("serving.knative.dev/service")
-                .unwrap_or(&at.name);
-            let key = Key::new(&at.namespace, name);
-            let mut found = self.begin(&key, &revision.meta);
-            self.take_homes(&mut found, vec![home], &key);
-            found.owner = Owner::Revision(Revision {
-                object: self.object(Kind::Revision, &at),
-                min_scale: revision.meta.annotation(MIN_SCALE).map(Into::into),
-            });
-            found.marked.push((Kind::Revision, at));
-            self.found.push(found);
+            let service = revision.meta.label("serving.knative.dev/service");
+            let name = service.unwrap_or(&revision.meta.name);
+            let key = Key::new(&home.1.namespace, name);
+            services.entry(key).or_default().push(home.clone());
         }
+        for (key, mut homes) in services {
+            homes.sort_by_key(|home| std::cmp::Reverse(self.serves_by(home)));
+            for (at, home) in homes.into_iter().enumerate() {
+                let (Some(revision), Some(of)) =
+                    (self.revision_of(&home), self.revision_key(&home))
+                else {
+                    continue;
+                };
+                let replicas = self.world.workloads.get(&home).map_or(0, |it| it.replicas);
+                self.taken.insert(home.clone());
+                if at > 0 && replicas == 0 {
+                    // One of before, kept in case somebody goes back to it.
+                    continue;
+                }
+                let Some(meta) = self.world.revisions.get(&of).map(|it| it.meta.clone()) else {
+                    continue;
+                };
+                // The one that serves stands for its service.
+                let name = if at == 0 { &key } else { &of };
+                let mut found = self.begin(name, &meta);
+                self.take_homes(&mut found, vec![home], name);
+                found.owner = Owner::Revision(revision);
+                found.marked.push((Kind::Revision, of));
+                self.found.push(found);
+            }
+        }
+    }
+
+    /// The revision that a workload is of.
+    fn revision_key(&self, home: &Home) -> Option<Key> {
+        let name = self.world.workloads.get(home)?.labels.get(OF_REVISION)?;
+        Some(Key::new(&home.1.namespace, name))
+    }
+
+    fn revision_of(&self, home: &Home) -> Option<Revision> {
+        let at = self.revision_key(home)?;
+        let revision = self.world.revisions.get(&at)?;
+        Some(Revision {
+            object: self.object(Kind::Revision, &at),
+            min_scale: revision.meta.annotation(MIN_SCALE).map(Into::into),
+        })
+    }
+
+    /// Which revision serves: one that traffic is sent to, and the newest of these.
+    fn serves_by(&self, home: &Home) -> (bool, u64) {
+        let at = self.revision_key(home);
+        let Some(revision) = at.and_then(|at| self.world.revisions.get(&at)) else {
+            return (false, 0);
+        };
+        let label = |key: &str| revision.meta.label(key);
+        let newest = label("serving.knative.dev/configurationGeneration");
+        (
+            label("serving.knative.dev/routingState") == Some("active"),
+            newest.and_then(|it| it.parse().ok()).unwrap_or(0),
+        )
     }
 
     /// Workloads of a namespace whose pods have that label.

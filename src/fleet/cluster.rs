@@ -11,6 +11,7 @@ mod look;
 pub mod mark;
 mod nap;
 pub mod object;
+mod permitted;
 mod pin;
 pub mod place;
 pub mod plan;

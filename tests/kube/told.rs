@@ -93,7 +93,7 @@ fn mask(key: &str, value: &mut Value) {
                     *value = format!("{of}.<id>").into();
                 }
             }
-            "fleetctl.dev/op" => {
+            "fleetctl.dev/op" | "fleetctl.dev/pin" => {
                 let mut mark: Value = serde_json::from_str(text).unwrap();
                 mask("", &mut mark);
                 *value = mark;

@@ -49,18 +49,18 @@ impl Hand {
             (Step::Ready, Some(id)) => {
                 let place = |fleet: &Fleet| fleet.backend(id).and_then(|b| b.place.clone());
                 // Whoever scales it to zero meanwhile has the last word.
-                let asked = Instant::now() + ASKED / self.pace;
-                let off = |it: &Place| it.wanted == 0 && Instant::now() >= asked;
+                let told = Instant::now() + ASKED;
+                let mut was_asked = false;
+                let mut off = false;
                 let ready = |fleet: &Fleet| {
-                    place(fleet)
-                        .is_none_or(|it| matches!(it.phase, Phase::Ready { .. }) || off(&it))
+                    place(fleet).is_none_or(|it| {
+                        was_asked |= it.wanted > 0;
+                        off = it.wanted == 0 && (was_asked || Instant::now() >= told);
+                        off || matches!(it.phase, Phase::Ready { .. })
+                    })
                 };
                 let late = || format!("no pod of {id} was ready within an hour");
                 self.until(READY, ready).await.map_err(|()| late())?;
-                let off = self
-                    .seen()
-                    .and_then(|it| place(&it))
-                    .is_some_and(|it| off(&it));
                 if off {
                     return Err("it was scaled to zero again meanwhile".into());
                 }

@@ -3,11 +3,10 @@
 use chrono::{DateTime, Utc};
 
 use super::keda;
-use super::mark::{Before, KEY, Mark};
-use super::nap;
+use super::mark::{Before, Mark};
 use super::object::{Kind, Object};
 use super::pin;
-use super::place::{Autoscaler, Owner, Phase, Place, Rule};
+use super::place::{Autoscaler, Phase, Place, Rule};
 use super::plan::{Plan, Planned, Step};
 use super::sleep;
 use super::undrain::undrain;
@@ -105,6 +104,7 @@ impl Fleet {
                     plan.holds_lease = true;
                     plan.then(Step::Idle);
                 }
+                pin::lift(plan, b, place);
                 sleep::to_zero(plan, place)
             }
             Command::Drain { .. } => {
@@ -122,6 +122,7 @@ impl Fleet {
                 if let Some(mark) = unfinished(b, place, &rules, "drain") {
                     plan.mark.prev = mark.prev.clone();
                 }
+                pin::lift(plan, b, place);
                 sleep::drain(plan, &b.id, place, &rules, healthy, force)
             }
             Command::Undrain { .. } => undrain(plan, b, place, &rules),
@@ -130,15 +131,12 @@ impl Fleet {
                 plan.mark.reason.clone_from(reason);
                 let keep = replicas(place).max(place.ready);
                 // A pin that is renewed ends where the first one began.
-                let pinned = place
-                    .mark
-                    .as_ref()
-                    .filter(|mark| mark.op == "pin" && mark.stands());
+                let pinned = place.pin.as_ref();
                 plan.mark.prev =
                     pinned.map_or_else(|| pin::before(place), |mark| mark.prev.clone());
                 pin::pin(plan, place, keep)?;
                 if matches!(b.state, State::Asleep { .. } | State::Failed(_)) {
-                    wake_pinned(plan, b, place, keep)?;
+                    pin::wake_up(plan, b, place, keep)?;
                 }
                 Ok(())
             }
@@ -179,38 +177,6 @@ impl Fleet {
             )
         })?;
         Ok((b, place))
-    }
-
-    /// Whether this user may make every write of a plan, as far as has been asked.
-    fn permitted(&self, plan: &Plan) -> Result<(), Refusal> {
-        let Some(cluster) = self.clusters.iter().find(|it| it.name == plan.cluster) else {
-            return Ok(());
-        };
-        let denied = plan.writes().find_map(|write| {
-            // That who did it is written down is wished for, not needed.
-            let only_tells = write.content_type.contains("merge-patch")
-                && is_only_mark(&write.body)
-                && !plan.holds_lease;
-            let (verb, resource) = (write.verb(), write.resource());
-            let why = cluster.denies(&write.object.namespace, verb, &resource)?;
-            (!only_tells).then(|| {
-                (
-                    verb,
-                    resource,
-                    write.object.namespace.clone(),
-                    why.to_owned(),
-                )
-            })
-        });
-        let Some((verb, resource, namespace, why)) = denied else {
-            return Ok(());
-        };
-        let who = cluster.user.as_deref().unwrap_or("this user");
-        Err(Refusal {
-            kind: RefusalKind::Forbidden,
-            what: format!("{who} may not {verb} {resource} in {namespace}{why}"),
-            hint: "ask for a role like examples/kubernetes/operator.yaml".into(),
-        })
     }
 }
 
@@ -311,39 +277,6 @@ fn unfinished<'a>(b: &Backend, place: &'a Place, rules: &[&'a Rule], op: &str) -
     (newest.op == op && all.iter().find(over).is_none()).then_some(newest)
 }
 
-/// A pin that has to wake: the autoscaler keeps it already, so only the replicas are missing.
-fn wake_pinned(
-    plan: &mut Plan,
-    b: &Backend,
-    place: &Place,
-    keep: u32,
-) -> Result<(), (String, String)> {
-    if b.naps() {
-        nap::wake(plan, b, place, false);
-        return Ok(());
-    }
-    match (&place.owner, &place.autoscaler) {
-        (Owner::Itself | Owner::InferenceSet(_), _) => {
-            let object = place.scaled.clone();
-            plan.or_back(
-                Step::Scale {
-                    object: object.clone(),
-                    to: keep,
-                    why: format!("scale {object} to {keep}"),
-                },
-                Step::Scale {
-                    object: object.clone(),
-                    to: place.wanted,
-                    why: format!("scale {object} to {}", place.wanted),
-                },
-            );
-            Ok(())
-        }
-        (Owner::Revision(_), _) => Ok(()),
-        _ => wake::wake(plan, b, place, keep, false),
-    }
-}
-
 /// Has a wake end when the engine answers: after the wait for a pod, where there is one.
 pub(super) fn verify(plan: &mut Plan) {
     let ready = |it: &Planned| matches!(it.step, Step::Ready | Step::Napping { .. });
@@ -359,16 +292,6 @@ pub(super) fn verify(plan: &mut Plan) {
     plan.steps.insert(at + 1, answers);
     // It is up and answers: what is left to do does not take it down again.
     plan.kept_from = Some(at + 2);
-}
-
-/// Whether a patch does nothing but write a mark.
-fn is_only_mark(body: &serde_json::Value) -> bool {
-    let Some(annotations) = body["metadata"]["annotations"].as_object() else {
-        return false;
-    };
-    body.as_object().is_some_and(|it| it.len() == 1)
-        && annotations.len() == 1
-        && annotations.contains_key(KEY)
 }
 
 /// Whether the kind is operated as a whole by what owns it.

@@ -2,7 +2,7 @@
 //!
 //! Keys and their meaning: KEDA's `apis/keda/v1alpha1/scaledobject_types.go` and its documentation of ScaledObject.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::mark::Mark;
 use super::place::{Autoscaler, Place};
@@ -18,6 +18,8 @@ pub(super) const PAUSED_REPLICAS: &str = "autoscaling.keda.sh/paused-replicas";
 pub(super) const PAUSED_IN: &str = "autoscaling.keda.sh/paused-scale-in";
 /// It does not scale up (2.18 and later).
 pub(super) const PAUSED_OUT: &str = "autoscaling.keda.sh/paused-scale-out";
+/// What a pin may set.
+const PINS: [&str; 4] = [FORCE, PAUSED_IN, PAUSED_REPLICAS, PAUSED];
 /// What all of them begin with.
 pub const PREFIX: &str = "autoscaling.keda.sh/";
 
@@ -201,10 +203,7 @@ pub(super) fn unfreeze(plan: &mut Plan, place: &Place, forced: bool) {
     let Autoscaler::Keda { object, .. } = &place.autoscaler else {
         return;
     };
-    let mark = Mark {
-        done: true,
-        ..plan.mark.clone()
-    };
+    let mark = plan.mark.closed();
     let mut off = vec![(PAUSED, None), (PAUSED_REPLICAS, None)];
     if forced {
         off.push((FORCE, None));
@@ -212,68 +211,39 @@ pub(super) fn unfreeze(plan: &mut Plan, place: &Place, forced: bool) {
     plan.then(annotate(object, &off, &mark, "unfreeze KEDA"));
 }
 
-/// Keeps it up: one, or as many as there are, and always free to grow.
-pub(super) fn pin(plan: &mut Plan, place: &Place, replicas: u32) {
-    let Autoscaler::Keda {
-        object, version, ..
-    } = &place.autoscaler
-    else {
-        return;
-    };
-    let mark = Mark {
-        done: true,
-        ..plan.mark.clone()
-    };
-    let keys = [FORCE, PAUSED_IN, PAUSED_REPLICAS, PAUSED];
-    let back = annotate(object, &as_now(place, &keys), &mark, "as it was");
-    if !can_force(*version) {
-        let text = replicas.to_string();
+/// What a pin of so many sets, and in a few words: one, or as many as there are, and always free to grow.
+pub(super) fn pin(plan: &mut Plan, version: Option<(u32, u32)>, replicas: u32) -> (Value, String) {
+    if !can_force(version) {
         plan.warnings.push(
             "this KEDA can only hold a number: it scales neither up nor down meanwhile".into(),
         );
-        plan.or_back(
-            annotate(
-                object,
-                &[(PAUSED_REPLICAS, Some(&text))],
-                &mark,
-                format!("have KEDA hold it at {replicas}"),
-            ),
-            back,
+        return (
+            json!({PAUSED_REPLICAS: replicas.to_string()}),
+            format!("have KEDA hold it at {replicas}"),
         );
-        return;
     }
-    let mut set = vec![
-        (FORCE, Some("true")),
-        (PAUSED, None),
-        (PAUSED_REPLICAS, None),
-    ];
+    let mut set = json!({FORCE: "true", PAUSED: null, PAUSED_REPLICAS: null});
     if replicas > 1 {
-        set.push((PAUSED_IN, Some("true")));
+        set[PAUSED_IN] = "true".into();
     }
-    plan.or_back(
-        annotate(
-            object,
-            &set,
-            &mark,
-            format!("have KEDA keep at least {replicas}"),
-        ),
-        back,
-    );
+    (set, format!("have KEDA keep at least {replicas}"))
 }
 
-/// Leaves it to KEDA again.
-pub(super) fn release(plan: &mut Plan, place: &Place, why: &str) {
-    let Autoscaler::Keda { object, .. } = &place.autoscaler else {
-        return;
-    };
-    let mark = Mark {
-        done: true,
-        ..plan.mark.clone()
-    };
-    let keys = [FORCE, PAUSED_IN, PAUSED_REPLICAS, PAUSED];
-    let off: Vec<_> = keys.iter().map(|key| (*key, None)).collect();
-    plan.or_back(
-        annotate(object, &off, &mark, why),
-        annotate(object, &as_now(place, &keys), &mark, "as it was"),
-    );
+/// What a pin may set, as it stands now.
+pub(super) fn pinned_now(place: &Place) -> Value {
+    PINS.iter()
+        .map(|key| {
+            (
+                (*key).to_owned(),
+                now(place, key).map_or(Value::Null, Value::from),
+            )
+        })
+        .collect()
+}
+
+/// The same without a pin.
+pub(super) fn unpinned() -> Value {
+    PINS.iter()
+        .map(|key| ((*key).to_owned(), Value::Null))
+        .collect()
 }

@@ -8,6 +8,9 @@ use super::place::{Rule, Weighted};
 /// The annotation's key. Its value is a [`Mark`] as JSON; the last operation only.
 pub const KEY: &str = "fleetctl.dev/op";
 
+/// The annotation's key for a pin, which what is done later does not replace.
+pub const PIN: &str = "fleetctl.dev/pin";
+
 /// What was done to an object, or is being done.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Mark {
@@ -80,6 +83,15 @@ impl Before {
 }
 
 impl Mark {
+    /// The same, ended.
+    #[must_use]
+    pub fn closed(&self) -> Self {
+        Self {
+            done: true,
+            ..self.clone()
+        }
+    }
+
     /// It stands: all of it was done, and nobody took it back.
     pub fn stands(&self) -> bool {
         self.done && !self.undone

@@ -39,10 +39,7 @@ pub(super) fn sleep(plan: &mut Plan, place: &Place, mark: &Mark) -> Result<(), (
 
 /// Adds what wakes engines that sleep in their pods. `tell`: nothing else writes down who did it.
 pub(super) fn wake(plan: &mut Plan, b: &Backend, place: &Place, tell: bool) {
-    let done = Mark {
-        done: true,
-        ..plan.mark.clone()
-    };
+    let done = plan.mark.closed();
     if b.sample.as_ref().and_then(|it| it.discarded) == Some(true) {
         // At level 2 the weights are gone: room for them first, then the weights, then the cache.
         plan.then(post(

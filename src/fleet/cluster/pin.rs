@@ -1,21 +1,22 @@
 //! Pins on a cluster: kept warm against whatever scales it, and its pods against whoever consolidates machines.
+//!
+//! A pin has an annotation of its own ([`mark::PIN`]): what is done to the backend later does not forget it.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::keda;
-use super::mark::{Before, Mark};
+use super::mark::{self, Before, Mark};
+use super::nap;
 use super::object::{Kind, Object};
 use super::place::{Autoscaler, LivePod, Owner, Place};
-use super::plan::{Plan, Step, annotate, merge};
+use super::plan::{Plan, Planned, Step};
 use super::wake::{self, MIN_SCALE};
+use crate::fleet::Backend;
 
 /// Karpenter leaves a pod's machine alone.
 const DO_NOT_DISRUPT: &str = "karpenter.sh/do-not-disrupt";
 /// The cluster autoscaler does.
 const SAFE_TO_EVICT: &str = "cluster-autoscaler.kubernetes.io/safe-to-evict";
-
-/// Said where only the record changes.
-const OVER: &str = "write down that it is over";
 
 /// What stands before a pin, for lifting it again.
 pub(super) fn before(place: &Place) -> Before {
@@ -32,60 +33,42 @@ pub(super) fn before(place: &Place) -> Before {
     }
 }
 
-/// The mark of a pin that sets a least number.
-fn sets(plan: &mut Plan, least: u32) -> Mark {
-    plan.mark.set = Some(least);
-    Mark {
-        done: true,
-        ..plan.mark.clone()
-    }
+/// What a pin is held by: an object and what is written on it.
+struct Hold {
+    object: Object,
+    /// What keeps it up.
+    on: Value,
+    /// What stands now.
+    now: Value,
+    /// The least number that it sets, where it sets one.
+    least: Option<u32>,
+    why: String,
 }
 
-/// Adds what keeps `replicas` up.
-pub(super) fn pin(plan: &mut Plan, place: &Place, replicas: u32) -> Result<(), (String, String)> {
-    let done = Mark {
-        done: true,
-        ..plan.mark.clone()
-    };
+/// How `replicas` are kept up.
+fn hold(plan: &mut Plan, place: &Place, replicas: u32) -> Result<Hold, (String, String)> {
+    if let Some(revision) = place.revision() {
+        let annotations =
+            |text: Option<&str>| json!({"metadata": {"annotations": {MIN_SCALE: text}}});
+        return Ok(Hold {
+            object: revision.object.clone(),
+            on: annotations(Some(&replicas.to_string())),
+            now: annotations(revision.min_scale.as_deref()),
+            least: Some(replicas),
+            why: format!("keep at least {replicas}"),
+        });
+    }
     match (&place.owner, &place.autoscaler) {
-        (
-            Owner::InferenceService {
-                revision: Some(revision),
-                ..
-            }
-            | Owner::Revision(revision),
-            _,
-        ) => {
-            let text = replicas.to_string();
-            let done = sets(plan, replicas);
-            plan.or_back(
-                annotate(
-                    &revision.object,
-                    &[(MIN_SCALE, Some(&text))],
-                    &done,
-                    format!("keep at least {replicas}"),
-                ),
-                annotate(
-                    &revision.object,
-                    &[(MIN_SCALE, revision.min_scale.as_deref())],
-                    &done,
-                    "as it was",
-                ),
-            );
-        }
         (Owner::InferenceService { object, min, .. }, _) => {
             let set = |n: Option<u32>| json!({"spec": {"predictor": {"minReplicas": n}}});
             let replicas = replicas.max(min.unwrap_or(0));
-            let done = sets(plan, replicas);
-            plan.or_back(
-                merge(
-                    object,
-                    set(Some(replicas)),
-                    &done,
-                    format!("keep at least {replicas}"),
-                ),
-                merge(object, set(*min), &done, "as it was"),
-            );
+            Ok(Hold {
+                object: object.clone(),
+                on: set(Some(replicas)),
+                now: set(*min),
+                least: Some(replicas),
+                why: format!("keep at least {replicas}"),
+            })
         }
         (
             _,
@@ -101,24 +84,54 @@ pub(super) fn pin(plan: &mut Plan, place: &Place, replicas: u32) -> Result<(), (
             }
             let set = |n: u32| json!({"spec": {"minReplicas": n}});
             let replicas = replicas.max(*min);
-            let done = sets(plan, replicas);
-            plan.or_back(
-                merge(
-                    object,
-                    set(replicas),
-                    &done,
-                    format!("keep at least {replicas}"),
-                ),
-                merge(object, set(*min), &done, "as it was"),
-            );
+            Ok(Hold {
+                object: object.clone(),
+                on: set(replicas),
+                now: set(*min),
+                least: Some(replicas),
+                why: format!("keep at least {replicas}"),
+            })
         }
-        (_, Autoscaler::Keda { .. }) => keda::pin(plan, place, replicas),
+        (
+            _,
+            Autoscaler::Keda {
+                object, version, ..
+            },
+        ) => {
+            let (on, why) = keda::pin(plan, *version, replicas);
+            Ok(Hold {
+                object: object.clone(),
+                on: json!({"metadata": {"annotations": on}}),
+                now: json!({"metadata": {"annotations": keda::pinned_now(place)}}),
+                least: None,
+                why,
+            })
+        }
         // Nothing scales it down: what remains is to say so.
-        (_, Autoscaler::None | Autoscaler::Several(_)) => {
-            let tell = annotate(place.told_on(), &[], &done, "write down who keeps it");
-            plan.or_back(tell.clone(), tell);
-        }
+        (_, Autoscaler::None | Autoscaler::Several(_)) => Ok(Hold {
+            object: place.told_on().clone(),
+            on: json!({}),
+            now: json!({}),
+            least: None,
+            why: "write down who keeps it".into(),
+        }),
     }
+}
+
+/// Adds what keeps `replicas` up.
+pub(super) fn pin(plan: &mut Plan, place: &Place, replicas: u32) -> Result<(), (String, String)> {
+    let hold = hold(plan, place, replicas)?;
+    plan.mark.set = hold.least;
+    let done = plan.mark.closed();
+    plan.steps.push(Planned {
+        step: written(&hold.object, hold.on, Some(&done), &hold.why),
+        back: Some(written(
+            &hold.object,
+            hold.now,
+            place.pin.as_ref(),
+            "as it was",
+        )),
+    });
     for LivePod { name, .. } in &place.live_pods {
         plan.or_back(protect(place, name, true), protect(place, name, false));
     }
@@ -127,56 +140,69 @@ pub(super) fn pin(plan: &mut Plan, place: &Place, replicas: u32) -> Result<(), (
 
 /// Adds what lifts the pin again. What somebody else changed meanwhile stays.
 pub(super) fn unpin(plan: &mut Plan, place: &Place) {
-    let done = Mark {
-        done: true,
-        ..plan.mark.clone()
-    };
-    let pin = place.mark.as_ref().filter(|it| it.op == "pin");
+    let pin = place.pin.as_ref();
     let before = pin.map(|it| it.prev.clone()).unwrap_or_default();
     // Restored only where it is still what the pin set.
     let is_ours = |now: Option<u32>| pin.is_some_and(|it| it.set.is_none() || it.set == now);
-    let why = "as it was before the pin";
-    if let Some(revision) = place.revision() {
-        let now = revision.min_scale.as_deref().and_then(|it| it.parse().ok());
-        if is_ours(now) {
-            plan.then(wake::release(revision, &before, &done));
-        } else {
-            leave(plan, &revision.object, &done);
-        }
+    let (object, off, now, is_ours) = if let Some(revision) = place.revision() {
+        let now = revision.min_scale.as_deref();
+        let set = |text: Option<&str>| json!({"metadata": {"annotations": {MIN_SCALE: text}}});
+        (
+            &revision.object,
+            set(before.annotation(MIN_SCALE)),
+            set(now),
+            is_ours(now.and_then(|it| it.parse().ok())),
+        )
     } else {
         match (&place.owner, &place.autoscaler) {
             (Owner::InferenceService { object, min, .. }, _) => {
-                let body = json!({"spec": {"predictor": {"minReplicas": before.min}}});
-                if is_ours(*min) {
-                    plan.then(merge(object, body, &done, why));
-                } else {
-                    leave(plan, object, &done);
-                }
+                let set = |n: Option<u32>| json!({"spec": {"predictor": {"minReplicas": n}}});
+                (object, set(before.min), set(*min), is_ours(*min))
             }
             (_, Autoscaler::Hpa { object, min, .. }) => {
-                let body = json!({"spec": {"minReplicas": before.min}});
-                if is_ours(Some(*min)) {
-                    plan.then(merge(object, body, &done, why));
-                } else {
-                    leave(plan, object, &done);
-                }
+                let set = |n: Option<u32>| json!({"spec": {"minReplicas": n}});
+                (
+                    object,
+                    set(before.min),
+                    set(Some(*min)),
+                    is_ours(Some(*min)),
+                )
             }
-            (_, Autoscaler::Keda { .. }) => keda::release(plan, place, "leave it to KEDA again"),
+            (_, Autoscaler::Keda { object, .. }) => {
+                let now = json!({"metadata": {"annotations": keda::pinned_now(place)}});
+                let off = json!({"metadata": {"annotations": keda::unpinned()}});
+                (object, off, now, true)
+            }
             (_, Autoscaler::None | Autoscaler::Several(_)) => {
-                plan.then(annotate(place.told_on(), &[], &done, OVER));
+                (place.told_on(), json!({}), json!({}), true)
             }
         }
-    }
+    };
+    let (off, why) = if is_ours {
+        (off, "as it was before the pin")
+    } else {
+        // Somebody else's number stays; only the record changes.
+        plan.warnings
+            .push(format!("{object} was changed since; it stays as it is"));
+        (json!({}), "write down that it is over")
+    };
+    plan.steps.push(Planned {
+        step: written(object, off, None, why),
+        back: Some(written(object, now, pin, "pinned as before")),
+    });
     for LivePod { name, .. } in &place.live_pods {
-        plan.then(protect(place, name, false));
+        plan.or_back(protect(place, name, false), protect(place, name, true));
     }
 }
 
-/// Somebody else's number stays; only the record changes.
-fn leave(plan: &mut Plan, object: &Object, done: &Mark) {
-    plan.warnings
-        .push(format!("{object} was changed since; it stays as it is"));
-    plan.then(annotate(object, &[], done, OVER));
+/// A patch with the pin's own annotation on it, or without.
+fn written(object: &Object, mut body: Value, pin: Option<&Mark>, why: &str) -> Step {
+    body["metadata"]["annotations"][mark::PIN] = pin.map_or(Value::Null, |it| it.text().into());
+    Step::Merge {
+        object: object.clone(),
+        body,
+        why: why.to_owned(),
+    }
 }
 
 /// Live pods only: in the template it would start them anew.
@@ -195,5 +221,47 @@ fn protect(place: &Place, pod: &str, on: bool) -> Step {
         } else {
             format!("give the machine of {pod} free again")
         },
+    }
+}
+
+/// A pin ends with what it kept up.
+pub(super) fn lift(plan: &mut Plan, b: &Backend, place: &Place) {
+    if let Some(pin) = &b.pin {
+        plan.warnings
+            .push(format!("the pin by {} is lifted: {}", pin.by, pin.reason));
+        unpin(plan, place);
+    }
+}
+
+/// A pin that has to wake: the autoscaler keeps it already, so only the replicas are missing.
+pub(super) fn wake_up(
+    plan: &mut Plan,
+    b: &Backend,
+    place: &Place,
+    keep: u32,
+) -> Result<(), (String, String)> {
+    if b.naps() {
+        nap::wake(plan, b, place, false);
+        return Ok(());
+    }
+    match (&place.owner, &place.autoscaler) {
+        (Owner::Itself | Owner::InferenceSet(_), _) => {
+            let object = place.scaled.clone();
+            plan.or_back(
+                Step::Scale {
+                    object: object.clone(),
+                    to: keep,
+                    why: format!("scale {object} to {keep}"),
+                },
+                Step::Scale {
+                    object: object.clone(),
+                    to: place.wanted,
+                    why: format!("scale {object} to {}", place.wanted),
+                },
+            );
+            Ok(())
+        }
+        (Owner::Revision(_), _) => Ok(()),
+        _ => wake::wake(plan, b, place, keep, false),
     }
 }

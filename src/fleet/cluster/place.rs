@@ -48,6 +48,8 @@ pub struct Place {
     pub gitops: Option<String>,
     /// What was done last, or is being done.
     pub mark: Option<Mark>,
+    /// Who keeps it up.
+    pub pin: Option<Mark>,
     /// How its engines' pages are read: `the API's pod proxy`; `None` where they are not.
     pub read_by: Option<Box<str>>,
     /// Where it is on its way.

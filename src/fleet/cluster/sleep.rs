@@ -15,10 +15,7 @@ use crate::fleet::id::BackendId;
 
 /// Adds what puts a backend to sleep once nothing runs on it.
 pub(super) fn to_zero(plan: &mut Plan, place: &Place) -> Result<(), (String, String)> {
-    let done = Mark {
-        done: true,
-        ..plan.mark.clone()
-    };
+    let done = plan.mark.closed();
     if place.naps {
         return nap::sleep(plan, place, &done);
     }
@@ -177,10 +174,7 @@ fn unfreeze(plan: &mut Plan, place: &Place) {
         return;
     }
     if let Autoscaler::Hpa { object, .. } = &place.autoscaler {
-        let done = Mark {
-            done: true,
-            ..plan.mark.clone()
-        };
+        let done = plan.mark.closed();
         plan.then(merge(
             object,
             policy(done.prev.policy.as_deref()),

@@ -95,7 +95,7 @@ impl Fleet {
         let Some(place) = seen.place else { return };
         let outcome = follow(b, &place, now);
         let mark = place.mark.as_ref().filter(|mark| mark.stands());
-        b.pin = mark.filter(|it| it.op == "pin").map(|it| Pin {
+        b.pin = place.pin.as_ref().map(|it| Pin {
             until: it.until,
             reason: it.reason.clone(),
             by: it.by.clone(),

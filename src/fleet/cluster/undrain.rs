@@ -36,10 +36,7 @@ pub(super) fn undrain(
     };
     plan.mark.prev = before.clone();
     let up = place.wanted > 0 && place.pods > 0 && !b.naps();
-    let done = Mark {
-        done: true,
-        ..plan.mark.clone()
-    };
+    let done = plan.mark.closed();
     let mut last = None;
     plan.holds_lease = true;
     if up {

@@ -29,18 +29,27 @@ pub(super) fn wake(
         nap::wake(plan, b, place, plan.mark.op == "wake");
         return Ok(());
     }
-    let mark = plan.mark.clone();
-    let mut done = Mark {
-        done: !tail,
-        ..mark.clone()
-    };
+    if by_owner(plan, place, replicas)? {
+        return Ok(());
+    }
+    if let Autoscaler::Keda { .. } = &place.autoscaler {
+        keda::wake(plan, place, replicas, tail);
+        return Ok(());
+    }
+    let done = plan.mark.closed();
+    scale(plan, place, replicas, &done);
+    Ok(())
+}
+
+/// Has what owns the workload ask for `replicas`, and whether anything but the workload does.
+fn by_owner(plan: &mut Plan, place: &Place, replicas: u32) -> Result<bool, (String, String)> {
+    let done = plan.mark.closed();
     match &place.owner {
         Owner::InferenceService {
             object,
             stopped: true,
             ..
         } => {
-            done.done = true;
             if place.mark.as_ref().is_none_or(|it| it.undone) {
                 let words = "somebody set its stop switch by hand: this takes it off";
                 plan.warnings.push(words.into());
@@ -54,14 +63,12 @@ pub(super) fn wake(
                     "set the stop switch again",
                 ),
             );
-            return Ok(());
         }
         Owner::InferenceService {
             revision: Some(revision),
             ..
         }
         | Owner::Revision(revision) => {
-            done.done = true;
             let text = replicas.to_string();
             plan.or_back(
                 annotate(
@@ -77,12 +84,10 @@ pub(super) fn wake(
                     "as it was",
                 ),
             );
-            return Ok(());
         }
         Owner::InferenceService {
             object, class, min, ..
         } if **class == *"none" => {
-            done.done = true;
             let set = |n: Option<u32>| json!({"spec": {"predictor": {"minReplicas": n}}});
             plan.or_back(
                 merge(
@@ -93,19 +98,16 @@ pub(super) fn wake(
                 ),
                 merge(object, set(*min), &done, "as it was"),
             );
-            return Ok(());
         }
         Owner::LlmInferenceService {
             object,
             scaled: false,
         } => {
-            done.done = true;
             let set = |n: u32| json!({"spec": {"replicas": n}});
             plan.or_back(
                 merge(object, set(replicas), &done, format!("ask for {replicas}")),
                 merge(object, set(place.wanted), &done, "as it was"),
             );
-            return Ok(());
         }
         Owner::Workspace(object) if !was_unloaded(place) => {
             return Err((
@@ -117,15 +119,9 @@ pub(super) fn wake(
         | Owner::InferenceSet(_)
         | Owner::Workspace(_)
         | Owner::InferenceService { .. }
-        | Owner::LlmInferenceService { .. } => {}
+        | Owner::LlmInferenceService { .. } => return Ok(false),
     }
-    if let Autoscaler::Keda { .. } = &place.autoscaler {
-        keda::wake(plan, place, replicas, tail);
-        return Ok(());
-    }
-    done.done = true;
-    scale(plan, place, replicas, &done);
-    Ok(())
+    Ok(true)
 }
 
 /// The replicas of a workload, with the mark on what was scaled.

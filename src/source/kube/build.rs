@@ -15,7 +15,7 @@ use super::trouble::{self, Wrong};
 use super::world::World;
 use crate::fleet::backend::{Capacity, Kind as Sort, SelfHosted, SleepWay};
 use crate::fleet::cluster::SeenBackend;
-use crate::fleet::cluster::mark::{KEY, Mark};
+use crate::fleet::cluster::mark::{KEY, Mark, PIN};
 use crate::fleet::cluster::object::{Kind, Object};
 use crate::fleet::cluster::place::{Autoscaler, LivePod, Owner, Phase, Place, Rule, Trouble};
 
@@ -69,6 +69,8 @@ pub(super) fn build(
         .iter()
         .find_map(|it| it.price)
         .or_else(|| settings.prices.of(&found.instance, region(world), false));
+    let metas = marked(found, world);
+    let of = found.id.within(&settings.cluster);
     let place = Place {
         cluster: Arc::clone(&settings.cluster),
         workload: found.homes.first().map_or_else(
@@ -95,7 +97,8 @@ pub(super) fn build(
         can_nap: engine.is_some_and(|it| it.can_nap),
         naps: found.naps,
         gitops: found.gitops.clone(),
-        mark: mark(found, rules, world, settings),
+        mark: newest_mark(rules, &metas, of),
+        pin: pin(&metas, of),
         read_by,
         trouble: wrong
             .map(|it| it.trouble)
@@ -206,51 +209,49 @@ fn phase<'a>(
     }
 }
 
-/// What was done last to anything that belongs to it.
-fn mark(found: &Found, rules: &[Rule], world: &World, settings: &Settings) -> Option<Mark> {
-    let mut all: Vec<Mark> = Vec::new();
-    let mut add = |meta: &Meta| all.extend(meta.annotation(KEY).and_then(Mark::read));
-    for (kind, key) in &found.marked {
-        let meta = match kind {
-            Kind::InferenceSet => world.sets.get(key).map(|it| &it.meta),
-            Kind::InferenceService => world.kserve.get(key).map(|it| &it.meta),
-            Kind::LlmInferenceService => world.llm.get(key).map(|it| &it.meta),
-            Kind::Revision => world.revisions.get(key).map(|it| &it.meta),
-            other => world
-                .workloads
-                .get(&(*other, key.clone()))
-                .map(|it| &it.meta),
-        };
-        if let Some(meta) = meta {
-            add(meta);
-        }
-    }
-    match &found.autoscaler {
+/// Whatever of it may be written on.
+fn marked<'a>(found: &Found, world: &'a World) -> Vec<&'a Meta> {
+    let owned = found.marked.iter().filter_map(|(kind, key)| match kind {
+        Kind::InferenceSet => world.sets.get(key).map(|it| &it.meta),
+        Kind::InferenceService => world.kserve.get(key).map(|it| &it.meta),
+        Kind::LlmInferenceService => world.llm.get(key).map(|it| &it.meta),
+        Kind::Revision => world.revisions.get(key).map(|it| &it.meta),
+        other => world
+            .workloads
+            .get(&(*other, key.clone()))
+            .map(|it| &it.meta),
+    });
+    let scaler = match &found.autoscaler {
         Autoscaler::Hpa { object, .. } => {
             let key = Key::new(&object.namespace, &object.name);
-            if let Some(it) = world.hpas.get(&key) {
-                add(&it.meta);
-            }
+            world.hpas.get(&key).map(|it| &it.meta)
         }
         Autoscaler::Keda { object, .. } => {
             let key = Key::new(&object.namespace, &object.name);
-            if let Some(it) = world.scaled.get(&key) {
-                add(&it.meta);
-            }
+            world.scaled.get(&key).map(|it| &it.meta)
         }
-        Autoscaler::None | Autoscaler::Several(_) => {}
-    }
-    let of = found.id.within(&settings.cluster);
-    let mine = |mark: &&Mark| mark.of == of;
-    all.extend(
-        rules
-            .iter()
-            .filter_map(|it| it.mark.as_ref())
-            .filter(mine)
-            .cloned(),
-    );
-    all.retain(|it| it.of == of);
-    let any = |id: &str, of: fn(&Mark) -> bool| all.iter().any(|it| it.id == id && of(it));
+        Autoscaler::None | Autoscaler::Several(_) => None,
+    };
+    owned.chain(scaler).collect()
+}
+
+/// Who keeps it up.
+fn pin(metas: &[&Meta], of: &str) -> Option<Mark> {
+    let all = metas
+        .iter()
+        .filter_map(|it| it.annotation(PIN).and_then(Mark::read));
+    all.filter(|it| it.of == of && it.stands())
+        .max_by_key(|it| it.at)
+}
+
+/// What was done last to anything that belongs to it.
+fn newest_mark(rules: &[Rule], metas: &[&Meta], of: &str) -> Option<Mark> {
+    let on_routes = rules.iter().filter_map(|it| it.mark.clone());
+    let all = metas
+        .iter()
+        .filter_map(|it| it.annotation(KEY).and_then(Mark::read));
+    let all: Vec<Mark> = all.chain(on_routes).filter(|it| it.of == of).collect();
+    let any = |id: &str, is: fn(&Mark) -> bool| all.iter().any(|it| it.id == id && is(it));
     let newest = all
         .iter()
         .max_by_key(|it| (it.at, !it.prev.weights.is_empty()))?;

@@ -60,6 +60,7 @@ fn place(cluster: &str, name: &str, phase: Phase) -> Place {
         can_nap: false,
         naps: false,
         uid: "7d1f".into(),
+        pin: None,
         nodes: if up {
             vec![Machine {
                 name: "aks-gpu-17".into(),

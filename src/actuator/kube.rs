@@ -5,24 +5,29 @@
 
 mod engines;
 mod lease;
+mod running;
 mod tell;
 mod wait;
+mod write;
 
 use std::sync::{Arc, OnceLock};
 
-use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use self::lease::Lease;
+use self::running::{Running, Turn};
+use self::write::told;
 use crate::clock::Clock;
 use crate::cluster::{Api, Fault};
-use crate::fleet::cluster::object::Object;
-use crate::fleet::cluster::plan::{Edit, Plan, Planned, Step, scale};
+use crate::fleet::cluster::plan::{Plan, Planned, Step};
 use crate::fleet::{Fleet, Observation};
 
 /// What is said of an operation that this program left.
 const LEFT: &str = "left unfinished: any console shows it, takes it over (the same again) or rolls it back (undrain)";
+
+/// What is said of one that another order of this console ended.
+const REPLACED: &str = "ended for another order from here; what was done stands";
 
 /// How an operation did not work out.
 #[derive(Clone, Debug)]
@@ -53,6 +58,7 @@ pub struct Hand {
     out: Arc<OnceLock<mpsc::Sender<Observation>>>,
     /// The end of this program: what waits then is left as it is, for whoever takes over.
     shutdown: CancellationToken,
+    running: Running,
     /// How much shorter waits are: for tests.
     pace: u32,
 }
@@ -67,6 +73,7 @@ impl Hand {
             fleet: Arc::default(),
             out: Arc::default(),
             shutdown,
+            running: Running::default(),
             pace: 1,
         }
     }
@@ -95,8 +102,8 @@ impl Hand {
     /// # Errors
     /// What it would not take, and why.
     pub async fn rehearse(&self, plan: &Plan) -> Result<(), String> {
-        for Planned { step, .. } in &plan.steps {
-            match self.write(step, true).await {
+        for (at, Planned { step, .. }) in plan.steps.iter().enumerate() {
+            match self.write(plan, at, true).await {
                 // That it may not be written down stops nothing.
                 Err(Fault::Forbidden(_)) if only_tells(step) => {}
                 done => done.map_err(|fault| told(step, &fault))?,
@@ -110,18 +117,23 @@ impl Hand {
     /// # Errors
     /// What did not work out, why, and what was done about it.
     pub async fn operate(&self, plan: &Plan) -> Result<(), String> {
+        let turn = match &plan.backend {
+            Some(id) => Some(self.running.next(id).await),
+            None => None,
+        };
         let lease = if plan.holds_lease {
-            let taken = Lease::take(&self.api, plan).await;
+            let taken = Lease::take(&self.api, plan, self.pace).await;
             Some(taken.map_err(|why| format!("{why}; nothing was changed"))?)
         } else {
             None
         };
+        let steps = self.steps(plan, lease.as_ref(), turn.as_ref());
         let result = match &lease {
             Some(lease) => tokio::select! {
-                done = self.steps(plan) => done,
-                by = lease.keep() => Err(Failure::standing(format!("{by} has taken it over; what was done stands"))),
+                done = steps => done,
+                why = lease.keep() => Err(Failure::standing(format!("{why}; what was done stands"))),
             },
-            None => self.steps(plan).await,
+            None => steps.await,
         };
         tell::tell(&self.api, plan, result.as_ref().err()).await;
         if let Some(lease) = lease {
@@ -130,20 +142,37 @@ impl Hand {
         result.map_err(|failure| failure.why)
     }
 
-    async fn steps(&self, plan: &Plan) -> Result<(), Failure> {
+    async fn steps(
+        &self,
+        plan: &Plan,
+        lease: Option<&Lease>,
+        turn: Option<&Turn>,
+    ) -> Result<(), Failure> {
         if plan.holds_lease || plan.mark.op == "wake" {
             tell::began(&self.api, plan).await;
         }
-        let mut done: Vec<&Step> = Vec::new();
+        let mut done: Vec<usize> = Vec::new();
         let mut late: Vec<String> = Vec::new();
-        for (at, Planned { step, back }) in plan.steps.iter().enumerate() {
+        let mut waited = false;
+        for (at, Planned { step, .. }) in plan.steps.iter().enumerate() {
             self.say(plan, step).await;
             let result = if step.acts() {
-                self.act(plan, step, back.as_ref()).await
+                if std::mem::take(&mut waited)
+                    && let Some(lease) = lease
+                {
+                    // It may have run out while a laptop slept.
+                    lease
+                        .is_held()
+                        .await
+                        .map_err(|why| Failure::standing(format!("{why}; what was done stands")))?;
+                }
+                self.act(plan, at).await
             } else {
+                waited = true;
                 tokio::select! {
                     // A step that waits has changed nothing: what stands is on the objects themselves.
                     () = self.shutdown.cancelled() => return Err(Failure::standing(LEFT)),
+                    () = over(turn) => return Err(Failure::standing(REPLACED)),
                     done = self.wait(plan, step) => done,
                 }
             };
@@ -171,7 +200,9 @@ impl Hand {
                 }
                 return Err(self.take_back(plan, &done, why).await);
             }
-            done.extend(back.as_ref());
+            if step.acts() {
+                done.push(at);
+            }
         }
         if late.is_empty() {
             return Ok(());
@@ -181,13 +212,17 @@ impl Hand {
     }
 
     /// Takes back what was done, newest first.
-    async fn take_back(&self, plan: &Plan, done: &[&Step], why: String) -> Failure {
+    async fn take_back(&self, plan: &Plan, done: &[usize], why: String) -> Failure {
         if done.is_empty() {
             return Failure::standing(format!("{why}; nothing was changed"));
         }
         let mut left = Vec::new();
-        for step in done.iter().rev() {
-            left.extend(self.act(plan, step, None).await.err());
+        for at in done.iter().rev() {
+            let Planned { step, back } = &plan.steps[*at];
+            if back.is_none() && !only_tells(step) {
+                left.push(format!("{} stands", step.words()));
+            }
+            left.extend(self.take_back_one(plan, *at).await.err());
         }
         if left.is_empty() {
             Failure {
@@ -198,92 +233,6 @@ impl Hand {
             let left = left.join("; ");
             Failure::standing(format!("{why}; this could not be taken back: {left}"))
         }
-    }
-
-    /// Carries out a step that changes something. `back`: what takes it back where only a part of it worked out.
-    async fn act(&self, plan: &Plan, step: &Step, back: Option<&Step>) -> Result<(), String> {
-        if let (Step::Post { path, body, .. }, Some(id)) = (step, &plan.backend) {
-            let back = match back {
-                Some(Step::Post { path, .. }) => Some(path.as_str()),
-                _ => None,
-            };
-            let done = self.post(id, path, body.as_ref(), back).await;
-            return done.map_err(|why| format!("{}: {why}", step.words()));
-        }
-        let done = self.write(step, false).await;
-        done.map_err(|fault| told(step, &fault))
-    }
-
-    async fn write(&self, step: &Step, dry: bool) -> Result<(), Fault> {
-        match step {
-            Step::Scale { object, to, .. } => self.scale(object, *to, dry).await,
-            Step::Weights { edit, .. } => self.weigh(edit, dry).await,
-            Step::Merge { .. } => match step.write() {
-                Some(write) => self.api.write(&write, dry).await.map(drop),
-                None => Ok(()),
-            },
-            Step::Post { .. }
-            | Step::Napping { .. }
-            | Step::Answers
-            | Step::Programmed { .. }
-            | Step::Silent
-            | Step::Idle
-            | Step::Gone
-            | Step::Ready => Ok(()),
-        }
-    }
-
-    /// Replicas: read, then written with what was read as the guard. Somebody may write between the two: once more, where
-    /// the number is still the one that was read first.
-    async fn scale(&self, object: &Object, to: u32, dry: bool) -> Result<(), Fault> {
-        let path = format!("{}/scale", object.path());
-        let mut first: Option<(Value, String)> = None;
-        loop {
-            let now: Value = self.api.get(&path, None).await?;
-            let version = now["metadata"]["resourceVersion"].as_str();
-            let replicas = now["spec"]["replicas"].clone();
-            if let Some((_, why)) = first.take_if(|(before, _)| *before != replicas) {
-                // Where somebody wants the same there is nothing to fight about.
-                let same = replicas.as_u64().unwrap_or(0) == u64::from(to);
-                return if same {
-                    Ok(())
-                } else {
-                    Err(Fault::Changed(why))
-                };
-            }
-            match self.api.write(&scale(object, to, version), dry).await {
-                Err(Fault::Changed(why)) if first.is_none() => first = Some((replicas, why)),
-                other => return other.map(drop),
-            }
-        }
-    }
-
-    /// Weights: the route is read again, and written only where it is still what was looked at.
-    async fn weigh(&self, edit: &Edit, dry: bool) -> Result<(), Fault> {
-        let now: Value = self.api.get(&edit.route.path(), None).await?;
-        for rule in &edit.rules {
-            let refs = now["spec"]["rules"][rule.at]["backendRefs"].as_array();
-            let same = refs.is_some_and(|refs| {
-                refs.len() == rule.refs.len()
-                    && refs.iter().zip(&rule.refs).all(|(is, (name, was, _))| {
-                        is["name"].as_str() == Some(name)
-                            && is["weight"].as_u64().unwrap_or(1) == u64::from(was.unwrap_or(1))
-                    })
-            });
-            if !same {
-                return Err(Fault::Changed(format!(
-                    "rule {} of {} is not what it was when you looked",
-                    rule.at, edit.route
-                )));
-            }
-        }
-        let mut edit = edit.clone();
-        edit.resource_version = now["metadata"]["resourceVersion"]
-            .as_str()
-            .unwrap_or_default()
-            .into();
-        edit.annotated = now["metadata"]["annotations"].is_object();
-        self.api.write(&edit.write(), dry).await.map(drop)
     }
 
     fn seen(&self) -> Option<Arc<Fleet>> {
@@ -305,6 +254,14 @@ impl Hand {
     }
 }
 
+/// Until another order replaces the one that has this turn; never, where nobody can.
+async fn over(turn: Option<&Turn>) {
+    match turn {
+        Some(turn) => turn.is_over().await,
+        None => std::future::pending().await,
+    }
+}
+
 /// Whether a step does nothing but write down who did something.
 fn only_tells(step: &Step) -> bool {
     let Step::Merge { body, .. } = step else {
@@ -314,18 +271,6 @@ fn only_tells(step: &Step) -> bool {
     body.as_object().is_some_and(|it| it.len() == 1)
         && annotations
             .is_some_and(|it| it.keys().all(|key| key == crate::fleet::cluster::mark::KEY))
-}
-
-fn told(step: &Step, fault: &Fault) -> String {
-    match fault {
-        Fault::Changed(why) | Fault::Unfit(why) => {
-            format!(
-                "{}: it is not what you looked at any more ({why}); look again",
-                step.words()
-            )
-        }
-        other => format!("{}: {other}", step.words()),
-    }
 }
 
 impl std::fmt::Debug for Hand {

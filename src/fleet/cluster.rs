@@ -6,6 +6,7 @@
 
 mod decide;
 pub(in crate::fleet) mod follow;
+mod guard;
 pub mod keda;
 mod look;
 pub mod mark;

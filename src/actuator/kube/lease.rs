@@ -1,5 +1,6 @@
 //! Who operates a backend now: a lock that needs no controller. One that was not renewed is anybody's.
 
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -15,6 +16,8 @@ use crate::fleet::cluster::plan::{MANAGER, Plan};
 const HOLDS: i64 = 30;
 /// It is renewed this often.
 const RENEW: Duration = Duration::from_secs(10);
+/// Clocks differ by less than this. One that ran out longer ago is nobody's; one that may have is looked at until it did.
+const CLOCKS: i64 = 300;
 
 /// A lease that is held.
 #[derive(Clone, Debug)]
@@ -23,6 +26,8 @@ pub(super) struct Lease {
     object: Object,
     holder: String,
     since: String,
+    /// When it was last renewed, by this machine's clock: a wait that a suspended machine slept through counts.
+    renewed: Arc<Mutex<DateTime<Utc>>>,
 }
 
 impl Lease {
@@ -30,64 +35,118 @@ impl Lease {
     ///
     /// # Errors
     /// Who has it, and since when.
-    pub(super) async fn take(api: &Api, plan: &Plan) -> Result<Self, String> {
+    pub(super) async fn take(api: &Api, plan: &Plan, pace: u32) -> Result<Self, String> {
         let lease = Self {
             api: api.clone(),
             object: lease_of(plan),
             holder: plan.mark.id.clone(),
             since: micros(),
+            renewed: Arc::new(Mutex::new(Utc::now())),
         };
         let made = lease.send(Method::POST, None).await;
         let taken = match made {
-            Err(Fault::Changed(_)) => lease.take_over(&plan.mark.by).await?,
+            Err(Fault::Changed(_)) => lease.take_over(&plan.mark.by, pace).await?,
             other => other.map(drop),
         };
         taken.map_err(|fault| format!("cannot hold {}: {fault}", lease.object))?;
         Ok(lease)
     }
 
-    async fn take_over(&self, by: &str) -> Result<Result<(), Fault>, String> {
-        let now: Value = match self.api.get(&self.object.path(), None).await {
-            Ok(now) => now,
-            Err(fault) => return Ok(Err(fault)),
-        };
-        let spec = &now["spec"];
-        let holder = spec["holderIdentity"].as_str().unwrap_or_default();
-        let renewed: Option<DateTime<Utc>> =
-            spec["renewTime"].as_str().and_then(|it| it.parse().ok());
-        let holds = spec["leaseDurationSeconds"].as_i64().unwrap_or(HOLDS);
-        let ends = renewed.map(|it| it + TimeDelta::seconds(holds));
-        if !holder.is_empty() && ends.is_some_and(|it| it > Utc::now()) {
-            let since = spec["acquireTime"].as_str().unwrap_or("?");
-            let who = who(holder);
-            return Err(format!(
-                "{who} operates it since {since}; wait for the end{}",
-                if who == by {
-                    " of your other operation"
-                } else {
-                    ", or until that console is gone for 30 s"
-                }
-            ));
+    async fn take_over(&self, by: &str, pace: u32) -> Result<Result<(), Fault>, String> {
+        let mut looked_at: Option<Value> = None;
+        loop {
+            let now: Value = match self.api.get(&self.object.path(), None).await {
+                Ok(now) => now,
+                Err(fault) => return Ok(Err(fault)),
+            };
+            let spec = &now["spec"];
+            let holder = spec["holderIdentity"].as_str().unwrap_or_default();
+            let renewed: Option<DateTime<Utc>> =
+                spec["renewTime"].as_str().and_then(|it| it.parse().ok());
+            let holds = spec["leaseDurationSeconds"].as_i64().unwrap_or(HOLDS);
+            // It was renewed by another machine's clock.
+            let ended = renewed.map(|it| Utc::now() - it - TimeDelta::seconds(holds));
+            let same = looked_at.as_ref() == Some(&now["metadata"]["resourceVersion"]);
+            let is_free =
+                holder.is_empty() || same || ended.is_none_or(|it| it > TimeDelta::seconds(CLOCKS));
+            if is_free {
+                let version = now["metadata"]["resourceVersion"].as_str();
+                return Ok(self.send(Method::PUT, version).await.map(drop));
+            }
+            let is_held = looked_at.is_some() || ended.is_some_and(|it| it < TimeDelta::zero());
+            if is_held {
+                let since = spec["acquireTime"].as_str().unwrap_or("?");
+                let who = who(holder);
+                return Err(format!(
+                    "{who} operates it since {since}; wait for the end{}",
+                    if who == by {
+                        " of your other operation"
+                    } else {
+                        ", or until that console is gone for 30 s"
+                    }
+                ));
+            }
+            // It ran out a moment ago, if both clocks are right: whoever holds it renews it in this time.
+            looked_at = Some(now["metadata"]["resourceVersion"].clone());
+            let holds = Duration::from_secs(u64::try_from(holds).unwrap_or(0).min(3600));
+            tokio::time::sleep(holds / pace).await;
         }
-        let version = now["metadata"]["resourceVersion"].as_str();
-        Ok(self.send(Method::PUT, version).await.map(drop))
     }
 
-    /// Renews it until dropped, or until somebody else has it: says who.
+    /// Renews it until dropped, until somebody else has it, or until it could not be renewed for as long as it holds: says
+    /// which.
     pub(super) async fn keep(&self) -> String {
         loop {
             tokio::time::sleep(RENEW).await;
-            let now: Result<Value, Fault> = self.api.get(&self.object.path(), None).await;
-            let Ok(now) = now else { continue };
-            let holder = now["spec"]["holderIdentity"].as_str().unwrap_or_default();
-            if holder != self.holder {
-                return who(holder).to_owned();
-            }
-            let version = now["metadata"]["resourceVersion"].as_str();
-            if let Err(fault) = self.send(Method::PUT, version).await {
-                tracing::warn!("{} was not renewed: {fault}", self.object);
+            if let Err(why) = self.held(true).await {
+                return why;
             }
         }
+    }
+
+    /// Whether it is held still; renews it where that is due.
+    ///
+    /// # Errors
+    /// Who has it now; or that nobody knows, as it could not be renewed for too long.
+    pub(super) async fn is_held(&self) -> Result<(), String> {
+        let age = Utc::now() - *self.renewed();
+        self.held(age.to_std().is_ok_and(|age| age >= RENEW)).await
+    }
+
+    async fn held(&self, renew: bool) -> Result<(), String> {
+        let failed = match self.look(renew).await {
+            Ok(None) => return Ok(()),
+            Ok(Some(other)) => return Err(format!("{other} has taken it over")),
+            Err(fault) => fault,
+        };
+        tracing::warn!("{} was not renewed: {failed}", self.object);
+        let since = Utc::now() - *self.renewed();
+        if since < TimeDelta::seconds(HOLDS) {
+            return Ok(());
+        }
+        Err(format!(
+            "the lease could not be renewed for {} s ({failed}): another console may have taken over",
+            since.num_seconds()
+        ))
+    }
+
+    /// Looks at it, and renews it; or who else has it.
+    async fn look(&self, renew: bool) -> Result<Option<String>, Fault> {
+        let now: Value = self.api.get(&self.object.path(), None).await?;
+        let holder = now["spec"]["holderIdentity"].as_str().unwrap_or_default();
+        if holder != self.holder {
+            return Ok(Some(who(holder).to_owned()));
+        }
+        if renew {
+            let version = now["metadata"]["resourceVersion"].as_str();
+            self.send(Method::PUT, version).await?;
+            *self.renewed() = Utc::now();
+        }
+        Ok(None)
+    }
+
+    fn renewed(&self) -> std::sync::MutexGuard<'_, DateTime<Utc>> {
+        self.renewed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Ends it: there is nothing left to hold. One that somebody took over meanwhile is theirs.

@@ -254,6 +254,16 @@ impl Fleet {
             self.change(id, |b| {
                 b.accrue(now, gap);
                 b.doing = None;
+                let command = plan.command.inner();
+                if result.is_ok() && matches!(command, Command::Undrain { .. }) {
+                    // Whatever drained it was ended for this.
+                    if matches!(b.state, State::Draining(_)) {
+                        b.state = State::Unknown { since: now };
+                    }
+                    if let Some(place) = b.place.clone() {
+                        follow(b, &place, now);
+                    }
+                }
                 if result.is_err() {
                     // What is, is what the pods say: nothing is known until they are looked at again. What another
                     // operation does meanwhile stays its own.
@@ -280,7 +290,6 @@ impl Fleet {
         self.review();
     }
 
-    /// An operation came to its next step.
     /// Looks at a backend's place again: what its engines say of sleep has changed.
     pub(in crate::fleet) fn follow_again(&mut self, id: &BackendId, at: DateTime<Utc>) {
         let outcome = self.change(id, |b| {
@@ -295,6 +304,7 @@ impl Fleet {
         }
     }
 
+    /// An operation came to its next step.
     pub(in crate::fleet) fn came_to(&mut self, id: &BackendId, words: String, stopping: bool) {
         self.change(id, |b| {
             b.doing = Some(words);

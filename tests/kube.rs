@@ -13,6 +13,7 @@ mod fake_kube;
 
 mod kube {
     mod bench;
+    mod clusters;
     mod leases;
     mod reading;
     mod stages;

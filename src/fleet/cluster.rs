@@ -12,6 +12,7 @@ mod look;
 pub mod mark;
 mod nap;
 pub mod object;
+mod operate;
 mod permitted;
 mod pin;
 pub mod place;

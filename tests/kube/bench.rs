@@ -222,6 +222,7 @@ impl Bench {
             settings: Settings::new("fake"),
             engines: self.engines.clone(),
             told: true,
+            name: None,
         }
     }
 
@@ -241,6 +242,8 @@ pub(crate) struct Reached {
     engines: Engines,
     /// What engines say is told at once; else the fleet reads their pages itself.
     told: bool,
+    /// One of several clusters.
+    name: Option<String>,
 }
 
 impl Reached {
@@ -252,10 +255,17 @@ impl Reached {
         }
     }
 
+    /// One of several clusters, by its name.
+    pub(crate) fn named(mut self, name: &str) -> Self {
+        self.settings = Settings::new(name);
+        self.settings.prefix = Some(name.into());
+        self.name = Some(name.into());
+        self
+    }
+
     /// A fleet that begins to look.
     pub(crate) async fn open(self, pace: u32) -> Open {
-        let engines = self.told.then_some(self.engines);
-        Open::start(self.access, self.settings, pace, engines).await
+        Open::start(vec![self], pace).await
     }
 }
 
@@ -267,34 +277,34 @@ pub(crate) struct Open {
 }
 
 impl Open {
-    async fn start(
-        access: Access,
-        settings: Settings,
-        pace: u32,
-        engines: Option<Engines>,
-    ) -> Self {
+    /// A fleet on each of these clusters.
+    pub(crate) async fn start(clusters: Vec<Reached>, pace: u32) -> Self {
         let clock = Clock::starting_at(Utc::now(), 1);
-        let api = Api::connect(access, None).await.unwrap();
         let mut fleet = Fleet::new("fake", clock.now());
-        fleet.clusters.push(Arc::new(Cluster {
-            name: Arc::clone(api.name()),
-            ..Cluster::default()
-        }));
         let shutdown = CancellationToken::new();
         let http = web::client().unwrap();
-        let hand = Hand::new(api.clone(), http.clone(), clock, shutdown.clone()).paced(pace);
-        let actuator = Actuator::new(HashMap::new(), http.clone()).on(vec![hand]);
+        let mut hands = Vec::new();
+        let mut watched = Vec::new();
+        let mut told = None;
+        for it in clusters {
+            let api = Api::connect(it.access, it.name).await.unwrap();
+            fleet.clusters.push(Arc::new(Cluster {
+                name: Arc::clone(api.name()),
+                ..Cluster::default()
+            }));
+            let hand = Hand::new(api.clone(), http.clone(), clock, shutdown.clone());
+            hands.push(hand.paced(pace));
+            watched.push((api, it.settings));
+            told = told.or(it.told.then_some(it.engines));
+        }
+        let actuator = Actuator::new(HashMap::new(), http.clone()).on(hands);
         let hub = hub::start(fleet, actuator, None, clock, shutdown.clone());
-        let out = hub.observations.clone();
-        tokio::spawn(watch_cluster(
-            api,
-            settings,
-            http,
-            out,
-            clock,
-            shutdown.clone(),
-        ));
-        let readings = engines.map(|engines| {
+        for (api, settings) in watched {
+            let out = hub.observations.clone();
+            let stop = shutdown.clone();
+            tokio::spawn(watch_cluster(api, settings, http.clone(), out, clock, stop));
+        }
+        let readings = told.map(|engines| {
             let out = hub.observations.clone();
             tokio::spawn(read(hub.handle.clone(), out, clock, engines))
         });
@@ -348,8 +358,10 @@ impl Open {
     /// Waits until everything that there is was told.
     pub(crate) async fn seen_whole(&self) -> Arc<Fleet> {
         self.see("everything", |fleet| {
-            let parts = &fleet.clusters[0].parts;
-            let told = parts.len() > 1 && parts.iter().all(|it| it.state != PartState::Loading);
+            let told = fleet.clusters.iter().all(|it| {
+                let parts = &it.parts;
+                parts.len() > 1 && parts.iter().all(|it| it.state != PartState::Loading)
+            });
             let mut own = fleet.backends.iter().filter(|b| !b.is_hosted());
             told && own.all(|b| b.place.is_some())
         })

@@ -1,20 +1,19 @@
 //! What a cluster says, applied to the picture.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 
 use super::follow::follow;
-use super::plan::Plan;
-use super::{Seen, SeenBackend, SeenModel};
+use super::{Cluster, Seen, SeenBackend, SeenModel};
 use crate::fleet::backend::{DrainMark, Kind, Pin};
 use crate::fleet::ledger::Ledger;
 use crate::fleet::live::Live;
-use crate::fleet::message::{Action, Actor, AuditEntry, Command, Receipt, Refusal};
+use crate::fleet::message::{Actor, AuditEntry};
 use crate::fleet::model::{ColdPolicy, DataPath, MAX_WAITING, Model};
-use crate::fleet::wake::{Drain, Stage, StageSpan, State, Wake};
-use crate::fleet::{Backend, BackendId, Fleet};
+use crate::fleet::wake::State;
+use crate::fleet::{Backend, BackendId, Fleet, ModelId};
 
 impl Fleet {
     /// Whether its backends live on clusters, which decide what is.
@@ -116,178 +115,76 @@ impl Fleet {
         }
     }
 
-    /// The order of the screen is that of the models; what no model has is gone.
+    /// The order of the screen is that of the clusters, and on each that of its models; what no model has is gone.
     fn take_models(&mut self, models: Vec<SeenModel>, cluster: &str) {
-        let ours = |b: &Backend| {
-            b.place.as_ref().map_or_else(
-                || b.id.as_str().starts_with(&format!("{cluster}:")) || self.clusters.len() < 2,
-                |place| *place.cluster == *cluster,
-            )
-        };
-        let order: std::collections::HashMap<&BackendId, usize> = models
+        let order: HashMap<&BackendId, usize> = models
             .iter()
             .flat_map(|model| &model.backends)
             .enumerate()
             .map(|(at, id)| (id, at))
             .collect();
-        let mut kept: Vec<Arc<Backend>> = std::mem::take(&mut self.backends)
-            .into_iter()
-            .filter(|b| order.contains_key(&b.id) || !ours(b))
+        let clusters = &self.clusters;
+        let at_of = |b: &Backend| cluster_of(b, clusters);
+        let here = clusters.iter().position(|it| *it.name == *cluster);
+        self.backends
+            .retain(|b| order.contains_key(&b.id) || at_of(b) != here);
+        // Stable: those of another cluster keep the order that it gave them.
+        self.backends
+            .sort_by_key(|b| (at_of(b), order.get(&b.id).copied()));
+        let theirs: HashSet<&BackendId> = self
+            .backends
+            .iter()
+            .filter(|b| !order.contains_key(&b.id))
+            .map(|b| &b.id)
             .collect();
-        kept.sort_by_key(|b| order.get(&b.id).copied().unwrap_or(usize::MAX));
-        self.backends = kept;
-        let theirs = |model: &Arc<Model>| {
-            let mut of = self.backends.iter().filter(|b| b.model == model.id);
-            of.any(|b| !order.contains_key(&b.id))
-        };
-        let others: Vec<Arc<Model>> = self.models.iter().filter(|m| theirs(m)).cloned().collect();
+        // What other clusters say of a model stays; what this one said before is what it says now.
         let known = std::mem::take(&mut self.models);
-        self.models = models
-            .into_iter()
-            .map(|seen| {
-                let same = known.iter().find(|it| {
-                    it.id == seen.id && it.backends == seen.backends && it.routes == seen.routes
-                });
-                same.cloned().unwrap_or_else(|| Arc::new(model(seen)))
-            })
-            .collect();
-        for other in others {
-            match self.models.iter_mut().find(|it| it.id == other.id) {
+        let others = known.iter().filter_map(|model| {
+            let backends = model.backends.iter().filter(|id| theirs.contains(id));
+            let routes = model.routes.iter().filter(|it| *it.cluster != *cluster);
+            let seen = SeenModel {
+                id: model.id.clone(),
+                backends: backends.cloned().collect(),
+                routes: routes.cloned().collect(),
+            };
+            (!seen.backends.is_empty()).then_some(seen)
+        });
+        let mut all: Vec<SeenModel> = others.collect();
+        for seen in models {
+            // The same name on two clusters is one model.
+            match all.iter_mut().find(|it| it.id == seen.id) {
                 Some(known) => {
-                    // The same name on two clusters is one model.
-                    let known = Arc::make_mut(known);
-                    for id in &other.backends {
-                        if !known.backends.contains(id) {
-                            known.backends.push(id.clone());
-                        }
-                    }
-                    for rule in &other.routes {
-                        if !known.routes.contains(rule) {
-                            known.routes.push(rule.clone());
-                        }
-                    }
+                    known.backends.extend(seen.backends);
+                    known.routes.extend(seen.routes);
                 }
-                None => self.models.push(other),
+                None => all.push(seen),
             }
         }
-    }
-
-    /// Begins an operation on a cluster: the picture says so at once.
-    pub(in crate::fleet) fn operate(
-        &mut self,
-        command: &Command,
-        by: &Actor,
-        now: DateTime<Utc>,
-    ) -> Result<(String, Vec<Action>), Refusal> {
-        let plan = self.plan(command, by, now)?;
-        let gap = self.gap();
-        let inner = command.inner();
-        if let Some(id) = &plan.backend {
-            let state = match inner {
-                Command::Wake { .. } => Some(State::Waking(asked(now, by))),
-                Command::Sleep { .. } | Command::Drain { .. } => Some(State::Draining(Drain {
-                    since: now,
-                    by: by.name().to_owned(),
-                    deadline: now + super::DRAIN_PATIENCE,
-                    idle_reads: 0,
-                    stopping: false,
-                    was_warm: true,
-                })),
-                Command::Undrain { .. }
-                | Command::Pin { .. }
-                | Command::Unpin { .. }
-                | Command::Weights { .. }
-                | Command::Flip { .. }
-                | Command::Undo
-                | Command::Force { .. } => None,
-            };
-            let first = plan.steps.first().map(|it| it.step.words());
-            self.change(id, |b| {
-                b.accrue(now, gap);
-                let asleep = matches!(b.state, State::Asleep { .. } | State::Failed(_));
-                match (state, inner) {
-                    // One that sleeps has nothing to end.
-                    (Some(_), Command::Sleep { .. } | Command::Drain { .. }) if asleep => {}
-                    (Some(state), _) => b.state = state,
-                    (None, _) => {}
-                }
-                b.doing = first;
+        let rank: HashMap<&BackendId, usize> = self
+            .backends
+            .iter()
+            .enumerate()
+            .map(|(at, b)| (&b.id, at))
+            .collect();
+        let at = |id: &BackendId| rank.get(id).copied().unwrap_or(usize::MAX);
+        for model in &mut all {
+            model.backends.sort_by_key(at);
+            model.routes.sort_by_key(|rule| {
+                let mut names = clusters.iter().map(|it| &it.name);
+                names.position(|name| *name == rule.cluster)
             });
         }
-        let said = if let Command::Wake { backend } = inner {
-            format!("waking{}", self.expectation(backend))
-        } else {
-            let n = plan.writes().count();
-            let calls = if n == 1 { "call" } else { "calls" };
-            format!("{} on {}: {n} {calls}", inner.verb(), plan.cluster)
-        };
-        Ok((
-            said,
-            vec![Action::Operate {
-                plan: Box::new(plan),
-            }],
-        ))
-    }
-
-    /// An operation ended.
-    pub(in crate::fleet) fn operated(
-        &mut self,
-        plan: &Plan,
-        result: &Result<(), String>,
-        at: DateTime<Utc>,
-    ) {
-        let now = self.now.max(at);
-        self.now = now;
-        let target = match &plan.backend {
-            Some(id) => self
-                .backend(id)
-                .map_or_else(|| id.to_string(), |b| b.full_name()),
-            None => plan.mark.of.clone(),
-        };
-        let (said, bad) = match result {
-            Ok(()) => (format!("done on {}", plan.cluster), false),
-            Err(why) => (why.clone(), true),
-        };
-        self.tell(&target, plan.command.inner().verb(), said, bad, now);
-        if let Some(id) = &plan.backend {
-            let gap = self.gap();
-            self.change(id, |b| {
-                b.accrue(now, gap);
-                b.doing = None;
-                let command = plan.command.inner();
-                if result.is_ok() && matches!(command, Command::Undrain { .. }) {
-                    // Whatever drained it was ended for this.
-                    if matches!(b.state, State::Draining(_)) {
-                        b.state = State::Unknown { since: now };
-                    }
-                    if let Some(place) = b.place.clone() {
-                        follow(b, &place, now);
-                    }
+        all.sort_by_key(|model| model.backends.first().map_or(usize::MAX, at));
+        let known: HashMap<&ModelId, &Arc<Model>> = known.iter().map(|it| (&it.id, it)).collect();
+        self.models = all
+            .into_iter()
+            .map(|seen| match known.get(&seen.id) {
+                Some(it) if it.backends == seen.backends && it.routes == seen.routes => {
+                    Arc::clone(it)
                 }
-                if result.is_err() {
-                    // What is, is what the pods say: nothing is known until they are looked at again. What another
-                    // operation does meanwhile stays its own.
-                    let mine = match &b.state {
-                        State::Waking(wake) => {
-                            wake.by == plan.mark.by
-                                && matches!(plan.command.inner(), Command::Wake { .. })
-                        }
-                        State::Draining(drain) => {
-                            drain.by == plan.mark.by
-                                && !matches!(plan.command.inner(), Command::Wake { .. })
-                        }
-                        _ => false,
-                    };
-                    if mine {
-                        b.state = State::Unknown { since: now };
-                    }
-                    if let Some(place) = b.place.clone() {
-                        follow(b, &place, now);
-                    }
-                }
-            });
-        }
-        self.review();
+                _ => Arc::new(model(seen)),
+            })
+            .collect();
     }
 
     /// Looks at a backend's place again: what its engines say of sleep has changed.
@@ -304,17 +201,14 @@ impl Fleet {
         }
     }
 
-    /// An operation came to its next step.
-    pub(in crate::fleet) fn came_to(&mut self, id: &BackendId, words: String, stopping: bool) {
-        self.change(id, |b| {
-            b.doing = Some(words);
-            if stopping && let State::Draining(drain) = &mut b.state {
-                drain.stopping = true;
-            }
-        });
-    }
-
-    fn tell(&mut self, target: &str, verb: &str, said: String, bad: bool, now: DateTime<Utc>) {
+    pub(super) fn tell(
+        &mut self,
+        target: &str,
+        verb: &str,
+        said: String,
+        bad: bool,
+        now: DateTime<Utc>,
+    ) {
         self.write(AuditEntry {
             at: now,
             by: Actor::Policy("cluster".into()),
@@ -323,32 +217,6 @@ impl Fleet {
             result: said,
             bad,
         });
-    }
-
-    /// A receipt for what was only tried: the API took it and changed nothing.
-    pub fn rehearsed(plan: &Plan) -> Receipt {
-        let n = plan.writes().count();
-        let calls = if n == 1 { "call" } else { "calls" };
-        Receipt {
-            said: format!("{} accepts it (dry run of {n} {calls})", plan.cluster),
-            undoable: false,
-        }
-    }
-}
-
-fn asked(now: DateTime<Utc>, by: &Actor) -> Wake {
-    Wake {
-        since: now,
-        by: by.name().to_owned(),
-        stages: vec![StageSpan {
-            stage: Stage::Queued,
-            began: now,
-            ended: None,
-            percent: None,
-        }],
-        hot: None,
-        late: false,
-        begun: true,
     }
 }
 
@@ -393,4 +261,18 @@ fn new(seen: &SeenBackend, now: DateTime<Utc>) -> Backend {
         place: None,
         doing: None,
     }
+}
+
+/// Which cluster a backend is on, by its place in the list; one that is hosted is by its name.
+fn cluster_of(b: &Backend, clusters: &[Arc<Cluster>]) -> Option<usize> {
+    if clusters.len() == 1 {
+        return Some(0);
+    }
+    clusters.iter().position(|it| {
+        if let Some(place) = &b.place {
+            return place.cluster == it.name;
+        }
+        let rest = b.id.as_str().strip_prefix(&*it.name);
+        rest.is_some_and(|rest| rest.starts_with(':'))
+    })
 }

@@ -4,6 +4,7 @@
 //! a [`plan::Plan`], which an actuator carries out. The facts about Kubernetes and its extensions are in
 //! docs/kubernetes.md.
 
+mod busy;
 mod decide;
 pub(in crate::fleet) mod follow;
 mod guard;

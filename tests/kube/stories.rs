@@ -226,7 +226,7 @@ impl Telling {
                 self.under_way = None;
                 self.calls();
                 let line = format!("refused: {} ({})\n", refusal.what, refusal.hint);
-                self.text.push_str(&line);
+                self.text.push_str(&told::timeless(&line));
                 self.shows().await;
                 return;
             }

@@ -51,6 +51,17 @@ pub(crate) fn said(text: &str) -> String {
 }
 
 /// A body without what differs from run to run.
+/// A text without its times: `at 12:34:56 UTC` is `at <now>`.
+pub(crate) fn timeless(text: &str) -> String {
+    match text.split_once(" UTC") {
+        Some((before, after)) => {
+            let said = before.trim_end_matches(|c: char| c.is_ascii_digit() || c == ':');
+            format!("{said}<now>{}", timeless(after))
+        }
+        None => text.to_owned(),
+    }
+}
+
 fn masked(mut body: Value) -> Value {
     mask("", &mut body);
     body

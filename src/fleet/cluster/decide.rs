@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
+use super::busy;
 use super::keda;
 use super::mark::{Before, Mark};
 use super::object::{Kind, Object};
@@ -42,6 +43,9 @@ impl Fleet {
                         what,
                         hint,
                     })?;
+                if !plan.holds_lease && !force {
+                    busy::nobody_else(command, b, place, by, now)?;
+                }
                 if let Some(tool) = &place.gitops {
                     plan.warnings
                         .push(format!("{tool} manages it and is likely to revert this"));

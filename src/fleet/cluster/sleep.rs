@@ -191,7 +191,7 @@ fn policy(select: Option<&str>) -> serde_json::Value {
 /// Edits that leave `backend` nothing, one for each route. What it had goes to the others of its rule: in their own
 /// proportions, or all to the first healthy one where they had nothing.
 fn without(
-    plan: &Plan,
+    plan: &mut Plan,
     backend: &BackendId,
     rules: &[&Rule],
     healthy: impl Fn(&BackendId) -> bool,
@@ -245,6 +245,33 @@ fn without(
             .collect();
         if others == 0 {
             wanted.push((first.name.clone(), had));
+        } else {
+            let unknown = rule
+                .refs
+                .iter()
+                .filter(|it| it.backend.is_none() && it.share() > 0);
+            plan.warnings.extend(unknown.map(|it| {
+                format!(
+                    "{} in rule {} of {} is not known here: its share of the requests grows",
+                    it.name, rule.at, rule.route
+                )
+            }));
+        }
+        if others > 0 && !force {
+            let dead = rule.refs.iter().find(|it| {
+                let known = it.backend.as_ref();
+                !mine(it) && it.share() > 0 && known.is_some_and(|id| !healthy(id))
+            });
+            if let Some(dead) = dead {
+                let (route, at) = (&rule.route, rule.at);
+                return Err((
+                    format!(
+                        "{} has weight in rule {at} of {route} and does not answer: its share of the requests would grow",
+                        dead.name
+                    ),
+                    "wake it or take its weight off first (r); or drain with --force".into(),
+                ));
+            }
         }
         add(&mut edits, rule, &wanted, &plan.mark);
     }

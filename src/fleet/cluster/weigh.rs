@@ -32,17 +32,8 @@ impl Fleet {
                 "weights are those of an HTTPRoute's or an AIGatewayRoute's rule",
             ));
         };
-        for (id, weight) in weights {
-            let Some(b) = self.backend(id) else { continue };
-            if *weight > b.weight && !b.takes_traffic() && !force {
-                return Err(refusal(
-                    format!(
-                        "{id} is {}: its share of the requests would fail",
-                        b.state.word()
-                    ),
-                    "wake it first (w), or use --force",
-                ));
-            }
+        if !force {
+            self.nobody_weighs(weights, now)?;
         }
         let mut plan = Plan {
             command: command.clone(),
@@ -57,6 +48,13 @@ impl Fleet {
             kept_from: None,
             warnings: Vec::new(),
         };
+        let rules = self.as_shown(rules, &mut plan.warnings, force);
+        if rules.is_empty() {
+            return Err(refusal(
+                format!("no rule of {model} has the weights that are shown"),
+                "use --force to give all of them the same",
+            ));
+        }
         plan.mark.prev.weights = rules.iter().map(|rule| weighted(rule)).collect();
         plan.mark.done = true;
         let mut edits: Vec<Edit> = Vec::new();
@@ -84,6 +82,7 @@ impl Fleet {
             if edit.refs.iter().all(|(_, was, is)| was.unwrap_or(1) == *is) {
                 continue;
             }
+            self.growing(rule, &edit, &mut plan.warnings, force)?;
             match edits.iter_mut().find(|it| it.route == rule.route) {
                 Some(known) => known.rules.push(edit),
                 None => edits.push(Edit::of(rule, &wanted, &plan.mark)),
@@ -107,6 +106,88 @@ impl Fleet {
             plan.then(Step::Programmed { route });
         }
         Ok(plan)
+    }
+}
+
+impl Fleet {
+    /// The rules whose weights are those that the fleet shows: what somebody gave a rule of its own is left to it.
+    fn as_shown<'a>(
+        &self,
+        rules: Vec<&'a Rule>,
+        warnings: &mut Vec<String>,
+        force: bool,
+    ) -> Vec<&'a Rule> {
+        let mut out = Vec::new();
+        for rule in rules {
+            let shown = rule.refs.iter().all(|it| {
+                let b = it.backend.as_ref().and_then(|id| self.backend(id));
+                b.is_none_or(|b| b.weight == it.share())
+            });
+            if !shown {
+                let what = if force {
+                    "gets the same as the others, and undo does not bring its own back"
+                } else {
+                    "has weights of its own and keeps them; with --force it gets the same"
+                };
+                let shares: Vec<String> =
+                    rule.refs.iter().map(|it| it.share().to_string()).collect();
+                warnings.push(format!(
+                    "rule {} of {} ({}) {what}",
+                    rule.at,
+                    rule.route,
+                    shares.join("/")
+                ));
+            }
+            if shown || force {
+                out.push(rule);
+            }
+        }
+        out
+    }
+
+    /// Who gets a larger share of a rule's requests must be able to answer them.
+    fn growing(
+        &self,
+        rule: &Rule,
+        edit: &RuleEdit,
+        warnings: &mut Vec<String>,
+        force: bool,
+    ) -> Result<(), Refusal> {
+        let changes: Vec<(u64, u64)> = edit
+            .refs
+            .iter()
+            .map(|(_, was, is)| (was.unwrap_or(1).into(), (*is).into()))
+            .collect();
+        let all_was: u64 = changes.iter().map(|(was, _)| was).sum();
+        let all_is: u64 = changes.iter().map(|(_, is)| is).sum();
+        for (it, (before, after)) in rule.refs.iter().zip(changes) {
+            // A share grows by a weight of its own, or by what others lose.
+            let grows = after > 0 && (all_was == 0 || after * all_was > before * all_is);
+            if !grows {
+                continue;
+            }
+            let of = format!("rule {} of {}", rule.at, rule.route);
+            let percent = |part: u64, all: u64| (part * 100).checked_div(all).unwrap_or(0);
+            let (from, to) = (percent(before, all_was), percent(after, all_is));
+            let Some(b) = it.backend.as_ref().and_then(|id| self.backend(id)) else {
+                warnings.push(format!(
+                    "{} in {of} is not known here: its share goes from {from} % to {to} %",
+                    it.name
+                ));
+                continue;
+            };
+            if !b.takes_traffic() && !force {
+                return Err(refusal(
+                    format!(
+                        "{} is {} and would get {to} % of {of} instead of {from} %: those requests would fail",
+                        b.id,
+                        b.state.word()
+                    ),
+                    "wake it first (w), take its weight off (r), or use --force",
+                ));
+            }
+        }
+        Ok(())
     }
 }
 

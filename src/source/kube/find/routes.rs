@@ -1,7 +1,7 @@
 //! Which routes lead to which backends, and which of these are somebody else's.
 
 use std::borrow::Cow;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
 use super::super::object::{BackendRef, Key, Route, RouteRule, Words};
 use super::super::settings::Settings;
@@ -50,15 +50,13 @@ pub(super) fn routes(
 ) -> Routes {
     let resolver = Resolver::new(world, found);
     let led = led(world, &resolver, found, served);
-    let mut weighed: HashSet<usize> = HashSet::new();
+    let weights = Weights::of(&led);
     let mut away: HashMap<Key, Vec<ModelId>> = HashMap::new();
     for one in &led {
-        for (it, lead) in one.rule.backend_refs.iter().zip(&one.leads) {
+        for lead in &one.leads {
             match lead {
                 Leads::Here(at) => {
-                    if weighed.insert(*at) {
-                        found[*at].weight = it.weight.unwrap_or(1);
-                    }
+                    found[*at].weight = weights.here.get(at).copied().unwrap_or(1);
                     if one.rule.model().is_some() {
                         // The name in the route is what clients ask for.
                         found[*at].model = one.model.clone();
@@ -91,8 +89,9 @@ pub(super) fn routes(
                         }
                         let id = settings.id(&name);
                         if !out.hosted.iter().any(|it| it.id == id) {
-                            let weight = it.weight.unwrap_or(1);
                             let model = one.model.clone();
+                            let weight = weights.away.get(&(key, model.clone()));
+                            let weight = weight.copied().unwrap_or(1);
                             out.hosted.push(somebody_elses(
                                 id.clone(),
                                 model,
@@ -125,6 +124,37 @@ pub(super) fn routes(
         out.rules.push((one.model, rule));
     }
     out
+}
+
+/// The weight that is shown of each: that of the first rule which chooses between several, or else of any.
+#[derive(Default)]
+struct Weights {
+    here: HashMap<usize, u32>,
+    away: HashMap<(Key, ModelId), u32>,
+}
+
+impl Weights {
+    fn of(led: &[Led<'_>]) -> Self {
+        let mut out = Self::default();
+        let (choosing, others): (Vec<&Led<'_>>, Vec<&Led<'_>>) =
+            led.iter().partition(|it| it.rule.backend_refs.len() > 1);
+        for one in choosing.into_iter().chain(others) {
+            for (it, lead) in one.rule.backend_refs.iter().zip(&one.leads) {
+                let weight = it.weight.unwrap_or(1);
+                match lead {
+                    Leads::Here(at) => {
+                        out.here.entry(*at).or_insert(weight);
+                    }
+                    Leads::Away(key, _) => {
+                        let key = (key.clone(), one.model.clone());
+                        out.away.entry(key).or_insert(weight);
+                    }
+                    Leads::Nowhere => {}
+                }
+            }
+        }
+        out
+    }
 }
 
 /// The rules that lead to something of ours, or are for a model by name.

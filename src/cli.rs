@@ -84,6 +84,16 @@ struct Shared {
 }
 
 impl Shared {
+    /// The same where others operate from elsewhere: `ana@laptop`.
+    fn operator_from_here(&self) -> String {
+        let host = nix::unistd::gethostname().ok();
+        let host = host.and_then(|it| it.into_string().ok());
+        match (&self.operator, host) {
+            (None, Some(host)) if !host.is_empty() => format!("{}@{host}", self.operator()),
+            _ => self.operator(),
+        }
+    }
+
     fn operator(&self) -> String {
         self.operator
             .clone()

@@ -47,7 +47,8 @@ pub(super) fn run(args: Args) -> Result<()> {
         }
         None => match clusters(&args) {
             Ok(Some((wanted, name))) => {
-                let options = options(&args, theme);
+                let mut options = options(&args, theme);
+                options.operator = args.shared.operator_from_here();
                 runtime.block_on(kube::console(wanted, name, options))
             }
             Ok(None) => runtime.block_on(live(args, theme)),

@@ -154,7 +154,7 @@ fn on_clusters(verb: &Verb, shared: &Shared, kube: &Kube, config: Option<&Config
         let open = Open::start(wanted, name, shutdown).await?;
         let work = async {
             open.until_seen(SEEN).await?;
-            carry_out(verb, open.handle(), shared.operator()).await
+            carry_out(verb, open.handle(), shared.operator_from_here()).await
         };
         let done = tokio::select! {
             done = work => done,

@@ -20,8 +20,9 @@ impl Backend {
     /// A span longer than `gap` was not observed: it becomes unobserved time in its rows and is not charged.
     pub(super) fn accrue(&mut self, now: DateTime<Utc>, gap: TimeDelta) {
         let from = self.ledger.until.replace(now).unwrap_or(now).min(now);
-        let unobserved = now - from > gap;
-        if self.place.is_some() && self.rate_now() == Some(Usd::ZERO) && !unobserved {
+        let missed = now - from > gap;
+        let unobserved = missed || self.ledger.blind;
+        if self.place.is_some() && self.rate_now() == Some(Usd::ZERO) && !missed {
             // Of what costs nothing there may be thousands: it has no rows.
             return;
         }
@@ -45,6 +46,7 @@ impl Backend {
             let millis = span.num_milliseconds() as u64;
             if unobserved {
                 row.unobserved_ms += millis;
+                self.ledger.unobserved_ms += millis;
             } else if replicas > 0 {
                 let paid = millis * u64::from(replicas);
                 row.awake_ms += paid;
@@ -81,7 +83,9 @@ impl Backend {
         let mut at = self.ledger.until.replace(now).unwrap_or(now).max(oldest);
         while at < now {
             let end = (floor(at) + MINUTE).min(now);
-            self.minute(at, rate).unobserved_ms += (end - at).num_milliseconds() as u64;
+            let millis = (end - at).num_milliseconds() as u64;
+            self.minute(at, rate).unobserved_ms += millis;
+            self.ledger.unobserved_ms += millis;
             at = end;
         }
     }

@@ -31,7 +31,7 @@ use serde::{Deserialize, Serialize};
 
 use super::backend::Kind;
 use super::id::{BackendId, ModelId};
-pub use decide::{is_workload, lease_of};
+pub use decide::{LONGEST_NAME, is_workload, lease_of, wakes_to};
 use place::{Machine, Place, Rule};
 
 /// How long a drain waits for what runs before somebody has to decide.
@@ -106,6 +106,15 @@ pub struct Permit {
 pub const PAGES: &str = "engine pages";
 
 impl Cluster {
+    /// Whether its pods or its machines are not seen now: what they cost is not known then.
+    pub fn is_blind(&self) -> bool {
+        let mut old = self
+            .parts
+            .iter()
+            .filter(|it| matches!(it.state, PartState::Stale { .. }));
+        old.any(|it| matches!(&*it.resource, "pods" | "nodes"))
+    }
+
     /// Why no pod's page can be read; `None` where they can, or nobody knows yet.
     pub fn unread(&self) -> Option<&str> {
         let pages = self.parts.iter().find(|it| it.resource == PAGES)?;

@@ -103,6 +103,12 @@ impl Fleet {
         Some(self.spent() + over(self.burn()?, end - self.now))
     }
 
+    /// The longest time that nobody watched a backend: what it cost meanwhile is in no figure.
+    pub fn unobserved(&self) -> TimeDelta {
+        let longest = self.backends.iter().map(|b| b.ledger.unobserved_ms).max();
+        TimeDelta::milliseconds(longest.unwrap_or(0) as i64)
+    }
+
     /// The shares that a model's weights ask for, 0 to 1, summing to 1 unless every weight is zero.
     pub fn shares(&self, model: &ModelId) -> Vec<(BackendId, f64)> {
         let total: u32 = self.backends_of(model).map(|b| b.weight).sum();

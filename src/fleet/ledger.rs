@@ -40,6 +40,12 @@ pub struct Ledger {
     pub awake_ms: u64,
     /// Of these, busy ones.
     pub busy_ms: u64,
+    /// Milliseconds that nobody watched, and that nothing is charged for.
+    #[serde(default)]
+    pub unobserved_ms: u64,
+    /// What it costs cannot be seen now: time goes by unobserved.
+    #[serde(skip)]
+    pub blind: bool,
     /// One row a minute, oldest first; the last one is still being written.
     pub minutes: Arc<VecDeque<Minute>>,
 }

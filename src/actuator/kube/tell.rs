@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::Failure;
 use crate::cluster::Api;
+use crate::fleet::cluster::LONGEST_NAME;
 use crate::fleet::cluster::object::{Kind, collection};
 use crate::fleet::cluster::plan::{MANAGER, Plan};
 
@@ -62,6 +63,13 @@ pub(super) async fn tell(api: &Api, plan: &Plan, failed: Option<&Failure>) {
     publish(api, plan, kind, reason, note).await;
 }
 
+/// An event's name; with its suffix it may be no longer than any other.
+fn name(about: &str, micros: i64) -> String {
+    let suffix = format!(".{micros:x}");
+    let about: String = about.chars().take(LONGEST_NAME - suffix.len()).collect();
+    format!("{}{suffix}", about.trim_end_matches(['-', '.']))
+}
+
 async fn publish(api: &Api, plan: &Plan, kind: &str, reason: &str, note: String) {
     let now = Utc::now();
     let about = &plan.regarding;
@@ -78,7 +86,7 @@ async fn publish(api: &Api, plan: &Plan, kind: &str, reason: &str, note: String)
         "apiVersion": "events.k8s.io/v1",
         "kind": "Event",
         "metadata": {
-            "name": format!("{}.{:x}", about.name, now.timestamp_micros()),
+            "name": name(&about.name, now.timestamp_micros()),
             "namespace": about.namespace,
         },
         "eventTime": now.to_rfc3339_opts(chrono::SecondsFormat::Micros, true),

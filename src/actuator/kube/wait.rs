@@ -16,6 +16,8 @@ use crate::fleet::{Backend, BackendId, Fleet, State};
 const PROGRAMMED: Duration = Duration::from_secs(60);
 /// What is programmed reaches every proxy within this long.
 const SPREADS: Duration = Duration::from_secs(10);
+/// Nothing new in so long is silence: a client that asks now and then is heard.
+const STILL: Duration = Duration::from_secs(10);
 /// New requests have to end within this long once the weight is off: else another way leads there.
 const SILENT: Duration = Duration::from_secs(30);
 /// How long it may take to find out whether pods can be read.
@@ -109,10 +111,12 @@ impl Hand {
         Ok(())
     }
 
-    /// Until the pods' own counter of prompt tokens stands still from one reading to the next.
+    /// Until the pods' own counter of prompt tokens stands still for a while.
     async fn until_silent(&self, id: &BackendId) -> Result<(), String> {
         self.readable(id).await?;
+        // Since when it stands, and where. One that falls is of other pods: it counts from there.
         let mut before: Option<(chrono::DateTime<chrono::Utc>, f64)> = None;
+        let long = chrono::TimeDelta::from_std(STILL / self.pace).unwrap_or_default();
         let still = |fleet: &Fleet| {
             let Some(b) = fleet.backend(id) else {
                 return true;
@@ -128,12 +132,8 @@ impl Hand {
                 return false;
             };
             match before {
-                Some((then, was)) if at > then => {
-                    before = Some((at, tokens));
-                    tokens <= was
-                }
-                Some(_) => false,
-                None => {
+                Some((then, was)) if was.to_bits() == tokens.to_bits() => at - then >= long,
+                Some(_) | None => {
                     before = Some((at, tokens));
                     false
                 }

@@ -296,7 +296,7 @@ pub(super) fn cost(fleet: &Fleet, output: Output) -> Result<()> {
             })
             .collect();
         return table::document(json!({
-            "since": fleet.started, "now": fleet.now, "dollars": fleet.spent(), "dollars_per_hour": fleet.burn(), "backends": told,
+            "since": fleet.started, "now": fleet.now, "unobserved_ms": fleet.unobserved().num_milliseconds(), "dollars": fleet.spent(), "dollars_per_hour": fleet.burn(), "backends": told,
         }));
     }
     let money = |amount: Usd| format!("{amount:.4}");
@@ -327,8 +327,14 @@ pub(super) fn cost(fleet: &Fleet, output: Output) -> Result<()> {
         ">$/M OUT",
     ];
     table::print(&heads, &rows)?;
+    let missed = fleet.unobserved();
+    let missed = if missed >= TimeDelta::seconds(1) {
+        format!(", {} of it unobserved", ago(missed))
+    } else {
+        String::new()
+    };
     table::say(&format!(
-        "\n${} since {}",
+        "\n${} since {}{missed}",
         fleet.spent(),
         fleet.started.format("%a %H:%M")
     ))

@@ -92,7 +92,7 @@ impl Fleet {
                 }
                 let left = unfinished(b, place, &rules, "wake");
                 plan.mark.prev.min = left.and_then(|mark| mark.prev.min);
-                wake::wake(plan, b, place, replicas(place), b.pin.is_none())?;
+                wake::wake(plan, b, place, wakes_to(place), b.pin.is_none())?;
                 // Under a lease somebody waits anyway; the autoscaler has it back once it answers.
                 verify(plan);
                 Ok(())
@@ -133,7 +133,7 @@ impl Fleet {
             Command::Pin { until, reason, .. } => {
                 plan.mark.until = *until;
                 plan.mark.reason.clone_from(reason);
-                let keep = replicas(place).max(place.ready);
+                let keep = wakes_to(place).max(place.ready);
                 // A pin that is renewed ends where the first one began.
                 let pinned = place.pin.as_ref();
                 plan.mark.prev =
@@ -232,7 +232,7 @@ pub(super) fn marked(command: &Command, of: &str, by: &Actor, now: DateTime<Utc>
 }
 
 /// Replicas that a wake asks for: as many as there were, at least one, at most what its autoscaler allows.
-pub(super) fn replicas(place: &Place) -> u32 {
+pub fn wakes_to(place: &Place) -> u32 {
     let before = place.mark.as_ref().and_then(|mark| mark.prev.replicas);
     let wanted = place.wanted.max(before.unwrap_or(0)).max(1);
     match &place.autoscaler {
@@ -307,7 +307,7 @@ pub fn is_workload(kind: Kind) -> bool {
 }
 
 /// The longest name of an object.
-const LONGEST_NAME: usize = 253;
+pub const LONGEST_NAME: usize = 253;
 
 /// The lease that says who operates a backend.
 pub fn lease_of(plan: &Plan) -> Object {

@@ -137,9 +137,13 @@ pub(super) fn wake(plan: &mut Plan, place: &Place, replicas: u32, tail: bool) {
     if tail {
         plan.holds_lease = true;
         plan.then(Step::Ready);
+        // What somebody forced for reasons of their own stays forced.
+        let left = place.mark.as_ref();
+        let ours = left.is_some_and(|it| it.op == "wake" && it.is_open());
+        let before = now(place, FORCE).filter(|_| !ours);
         plan.then(annotate(
             object,
-            &[(FORCE, None)],
+            &[(FORCE, before)],
             &done,
             "leave it to KEDA again",
         ));

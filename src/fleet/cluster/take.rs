@@ -76,7 +76,23 @@ impl Fleet {
         if let Some(models) = seen.models {
             self.take_models(models, &seen.cluster);
         }
+        self.watch_costs(&seen.cluster, now);
         self.review();
+    }
+
+    /// Where its machines or pods are not seen any more, nothing is charged for them until they are.
+    fn watch_costs(&mut self, cluster: &str, now: DateTime<Utc>) {
+        let known = self.clusters.iter().find(|it| *it.name == *cluster);
+        let blind = known.is_some_and(|it| it.is_blind());
+        let gap = self.gap();
+        for b in &mut self.backends {
+            let here = b.place.as_ref().is_some_and(|it| *it.cluster == *cluster);
+            if here && b.ledger.blind != blind {
+                let b = Arc::make_mut(b);
+                b.accrue(now, gap);
+                b.ledger.blind = blind;
+            }
+        }
     }
 
     fn take_backend(&mut self, seen: SeenBackend, now: DateTime<Utc>) {

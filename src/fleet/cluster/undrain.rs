@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::decide::{replicas, verify};
+use super::decide::{verify, wakes_to};
 use super::keda;
 use super::mark::{Before, Mark};
 use super::place::{Autoscaler, Place, Ref, Rule};
@@ -47,7 +47,7 @@ pub(super) fn undrain(
         }
     } else {
         let mut at_least = before.replicas.unwrap_or(1).max(1);
-        at_least = at_least.max(replicas(place));
+        at_least = at_least.max(wakes_to(place));
         wake::wake(plan, b, place, at_least, true)?;
         verify(plan);
         // The autoscaler has it back only when there is traffic again.

@@ -7,17 +7,17 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::find::Found;
 use super::log::Source;
 use super::machines::{claims, machines, region};
-use super::object::{Event, Key, Meta, Pod, Workload};
+use super::object::{Event, Key, Meta, Node, Pod, Workload};
 use super::read::{Engine, Paged};
 use super::settings::Settings;
 use super::stage::{needs_node, serving_of, stages};
 use super::trouble::{self, Wrong};
 use super::world::World;
 use crate::fleet::backend::{Capacity, Kind as Sort, SelfHosted, SleepWay};
-use crate::fleet::cluster::SeenBackend;
 use crate::fleet::cluster::mark::{KEY, Mark, PIN};
 use crate::fleet::cluster::object::{Kind, Object};
 use crate::fleet::cluster::place::{Autoscaler, LivePod, Owner, Phase, Place, Rule, Trouble};
+use crate::fleet::cluster::{SeenBackend, wakes_to};
 
 /// The backend as it stands now.
 pub(super) fn build(
@@ -118,6 +118,7 @@ pub(super) fn build(
             price,
             engine.map_or(0, |it| it.gpus),
             settings,
+            world,
         )),
         place: Some(Arc::new(place)),
     }
@@ -267,6 +268,7 @@ fn facts(
     price: Option<crate::fleet::Usd>,
     gpus: u32,
     settings: &Settings,
+    world: &World,
 ) -> SelfHosted {
     let node = place.nodes.first();
     let instance = node.map_or(&*found.instance, |it| &*it.instance);
@@ -275,13 +277,14 @@ fn facts(
         0 => instance.to_owned(),
         n => format!("{n} GPU{} {instance}", if n == 1 { "" } else { "s" }),
     };
-    // A share of the machine's price, for what one more replica would cost.
-    let rate = match (price, node) {
-        (Some(price), Some(node)) if node.gpus > 0 && gpus > 0 => price
-            .times(i128::from(gpus.min(node.gpus)))
-            .split(i128::from(node.gpus)),
-        (price, _) => price,
-    };
+    // What one more replica would cost: its GPUs' share of machines like that, or as many machines as it has pods.
+    let like = |of: &&Node| *of.made.instance == *instance && of.gpus > 0;
+    let has = node.map(|it| it.gpus).filter(|gpus| *gpus > 0);
+    let has = has.or_else(|| Some(world.nodes.values().find(like)?.gpus));
+    let rate = price.and_then(|price| match has {
+        Some(has) if gpus > 0 => price.times(gpus.into()).split(has.into()),
+        _ => Some(price.times(place.pods_a_replica.into())),
+    });
     SelfHosted {
         rate,
         capacity: if node.is_some_and(|it| it.spot) {
@@ -289,7 +292,7 @@ fn facts(
         } else {
             Capacity::OnDemand
         },
-        replicas: place.wanted.max(1),
+        replicas: wakes_to(place),
         sleep: match place.owner {
             _ if place.naps => SleepWay::Level1,
             Owner::Workspace(_) => SleepWay::Level2,

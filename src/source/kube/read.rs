@@ -108,11 +108,14 @@ pub(super) async fn read(
 ) {
     let reader = Arc::new(reader);
     let mut next: HashMap<BackendId, Instant> = HashMap::new();
-    let mut under_way: JoinSet<()> = JoinSet::new();
+    let mut under_way: JoinSet<bool> = JoinSet::new();
     let mut ticks = tokio::time::interval(Duration::from_millis(500));
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut gpus_at = Instant::now();
     let mut found_at: Option<Instant> = None;
+    // When a page was last read, and how many pods more may be asked now.
+    let mut heard = Instant::now();
+    let mut budget = 0;
     loop {
         // Nothing to read: nothing to do until there is.
         if wanted.borrow_and_update().engines.is_empty() && wanted.changed().await.is_err() {
@@ -121,7 +124,9 @@ pub(super) async fn read(
         ticks.tick().await;
         let now = Instant::now();
         let all = Arc::clone(&wanted.borrow_and_update());
-        if found_at.is_none_or(|at| now.duration_since(at) >= AGAIN && is_none(&way.borrow())) {
+        // A way that leads nowhere any more, as a VPN that is gone, is looked for again.
+        let lost = is_none(&way.borrow()) || now.duration_since(heard) >= AGAIN;
+        if found_at.is_none_or(|at| now.duration_since(at) >= AGAIN && lost) {
             found_at = Some(now);
             let found = reader.find_way(&all).await;
             way.send_replace(found);
@@ -132,12 +137,19 @@ pub(super) async fn read(
         }
         let pods: u32 = all.engines.iter().map(|it| it.pods.len() as u32).sum();
         let calm = EVERY.max(Duration::from_secs(1) * pods / RATE);
-        while under_way.try_join_next().is_some() {}
+        while let Some(done) = under_way.try_join_next() {
+            if matches!(done, Ok(true)) {
+                heard = now;
+            }
+        }
+        budget = (budget + RATE as i64 / 2).min(RATE.into());
         for engine in &all.engines {
             let due = *next.entry(engine.id.clone()).or_insert(now);
-            if due > now || under_way.len() >= AT_ONCE {
+            let spent = budget <= 0 && !engine.urgent;
+            if due > now || under_way.len() >= AT_ONCE || spent {
                 continue;
             }
+            budget -= engine.pods.len() as i64;
             next.insert(
                 engine.id.clone(),
                 now + if engine.urgent { EVERY } else { calm },
@@ -148,7 +160,10 @@ pub(super) async fn read(
         if now >= gpus_at && !all.exporters.is_empty() {
             gpus_at = now + GPUS_EVERY;
             let (reader, all, by) = (Arc::clone(&reader), Arc::clone(&all), by.clone());
-            under_way.spawn(async move { reader.gpus(&all, &by).await });
+            under_way.spawn(async move {
+                reader.gpus(&all, &by).await;
+                false
+            });
         }
         if next.len() > all.engines.len() * 2 + 16 {
             next.retain(|id, _| all.engines.iter().any(|it| it.id == *id));
@@ -186,7 +201,8 @@ impl Reader {
         Way::None(why)
     }
 
-    async fn engine(&self, engine: &Engine, by: &Way) {
+    /// Reads a backend's pages and tells what they say; gives whether they were there.
+    async fn engine(&self, engine: &Engine, by: &Way) -> bool {
         let at = self.clock.now();
         let mut whole = String::new();
         let mut failed = None;
@@ -207,6 +223,7 @@ impl Reader {
             }
         }
         let backend = engine.id.clone();
+        let read = failed.is_none();
         let observation = match (failed, vllm::read(&whole)) {
             (Some(reason), _) => Observation::Unreachable {
                 backend,
@@ -219,10 +236,11 @@ impl Reader {
                 at,
             },
             // It writes a page of another kind: nothing is known of it, which is no fault.
-            (None, None) => return,
+            (None, None) => return read,
         };
         // The hub may have stopped meanwhile; then nobody is left to tell.
         let _ = self.out.send(observation).await;
+        read
     }
 
     /// GPUs by the pods that hold them.

@@ -252,7 +252,13 @@ impl Follower {
                 self.stale(fault.to_string()).await;
                 LATE
             }
-            Fault::Busy(after) => after.unwrap_or(self.wait).min(LATE),
+            Fault::Busy(after) => {
+                // Once is no news; what stays busy is shown to be old.
+                if self.wait > WAITS.0 {
+                    self.stale(fault.to_string()).await;
+                }
+                after.unwrap_or_default().max(self.wait).min(LATE)
+            }
             other => {
                 if matches!(other, Fault::Stranger(_)) {
                     self.of.api.renew().await;

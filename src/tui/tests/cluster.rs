@@ -338,3 +338,51 @@ fn what_one_may_not_do_is_grey_before_it_is_tried() {
     press(&mut app, "w");
     assert_eq!(app.mode, Mode::Normal, "nothing is asked for");
 }
+
+/// What the cluster says of its pods.
+fn pods_are(fleet: &mut Fleet, state: PartState, now: DateTime<Utc>) {
+    let facts = Cluster {
+        name: "eu".into(),
+        parts: vec![Part {
+            resource: "pods".into(),
+            state,
+        }],
+        ..Cluster::default()
+    };
+    let seen = Seen {
+        cluster: "eu".into(),
+        facts: Some(Box::new(facts)),
+        models: None,
+        backends: Vec::new(),
+        whole: true,
+    };
+    let seen = Box::new(seen);
+    fleet.observe(Observation::Cluster { seen, at: now });
+}
+
+#[test]
+fn what_is_not_seen_is_not_charged_and_said_to_be_unobserved() {
+    let mut fleet = fleet();
+    let cost = |fleet: &Fleet| fleet.backend(&"llm/llama".into()).unwrap().ledger.total();
+    let pass = |fleet: &mut Fleet, from: DateTime<Utc>, seconds: i64| {
+        for second in 1..=seconds {
+            fleet.tick(from + TimeDelta::seconds(second));
+        }
+        from + TimeDelta::seconds(seconds)
+    };
+    let lost = pass(&mut fleet, at("03:10:00"), 60);
+    let why = "the API server does not answer".to_owned();
+    pods_are(&mut fleet, PartState::Stale { since: lost, why }, lost);
+    let before = cost(&fleet);
+    assert!(before > Usd::ZERO);
+    let back = pass(&mut fleet, lost, 600);
+    pods_are(&mut fleet, PartState::Followed, back);
+    assert_eq!(cost(&fleet), before, "nothing is guessed");
+    assert_eq!(fleet.unobserved(), TimeDelta::minutes(10));
+    pass(&mut fleet, back, 60);
+    assert_eq!(cost(&fleet), before + before, "charged again");
+    let mut app = app();
+    app.fleet = Arc::new(fleet);
+    app.screen = Screen::Cost;
+    shot("cluster-unobserved", &mut app, (120, 40));
+}

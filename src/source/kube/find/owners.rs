@@ -8,6 +8,7 @@ use super::{Finder, Found, MADE_BY, gitops, said_of};
 use crate::fleet::ModelId;
 use crate::fleet::cluster::object::Kind;
 use crate::fleet::cluster::place::{Autoscaler, Owner, Revision};
+use crate::web::clean;
 
 /// Of which service a workload is.
 const OF_SERVICE: &str = "serving.kserve.io/inferenceservice";
@@ -72,7 +73,9 @@ impl Finder<'_> {
                 .get(&home)
                 .and_then(|it| it.engine.model.clone());
             let mut found = self.begin(key, &workspace.meta);
-            found.model = ModelId::from(&*served.or(preset).unwrap_or_else(|| key.name.clone()));
+            found.model = ModelId::from(clean(
+                &served.or(preset).unwrap_or_else(|| key.name.clone()),
+            ));
             found.scaled = self.object(Kind::StatefulSet, key);
             found.owner = Owner::Workspace(self.object(Kind::Workspace, key));
             found.autoscaler = self.scaler(&[&home]);
@@ -154,7 +157,7 @@ impl Finder<'_> {
             let mut found = self.begin(key, &service.meta);
             self.take_homes(&mut found, homes, key);
             if let Some(model) = service.spec.model.as_ref().filter(|it| !it.name.is_empty()) {
-                found.model = ModelId::from(&*model.name);
+                found.model = ModelId::from(clean(&model.name));
             }
             found.owner = Owner::LlmInferenceService {
                 object: self.object(Kind::LlmInferenceService, key),

@@ -4,6 +4,7 @@ use serde::Deserialize;
 
 use super::meta::{Meta, Words};
 use super::pod::Condition;
+use crate::web::clean;
 
 /// An HTTPRoute or an AIGatewayRoute, trimmed.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -147,7 +148,7 @@ impl From<RawRoute> for Route {
                         return Err("the gateway has not seen its newest version yet".into());
                     }
                     Some(it) if !it.is_true() => {
-                        return Err(format!("{kind}: {} {}", it.reason, it.message)
+                        return Err(clean(&format!("{kind}: {} {}", it.reason, it.message))
                             .trim()
                             .into());
                     }

@@ -31,7 +31,7 @@ const COLUMNS: [Column; 11] = [
 /// Draws the ledger with its panel into `area`.
 pub(super) fn render(app: &App, area: Rect, buf: &mut Buffer) {
     let (fleet, theme) = (&app.fleet, &app.theme);
-    let title = Line::from(vec![
+    let mut title = Line::from(vec![
         Span::styled("Ledger", theme.of(Role::Accent)),
         Span::styled(
             format!(
@@ -42,6 +42,11 @@ pub(super) fn render(app: &App, area: Rect, buf: &mut Buffer) {
             theme.of(Role::Dim),
         ),
     ]);
+    let missed = fleet.unobserved();
+    if missed >= TimeDelta::seconds(1) {
+        let missed = format!(", {} of it unobserved", text::age(missed));
+        title.push_span(Span::styled(missed, theme.of(Role::Warning)));
+    }
     let summary = Line::styled(
         "hours and tokens measured, rates and list prices from the config",
         theme.of(Role::Dim),

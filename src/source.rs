@@ -6,6 +6,7 @@ mod dcgm;
 mod engine;
 pub mod engine_log;
 pub mod exposition;
+mod gen_ai;
 pub mod kube;
 mod launcher;
 mod lines;

@@ -18,6 +18,7 @@ mod kube {
     mod reading;
     mod stages;
     mod stories;
+    mod tokens;
     mod told;
     mod watches;
     mod world;

@@ -8,7 +8,7 @@ use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use super::backend::Backend;
 use super::ledger::{Ledger, MINUTES_KEPT, Minute};
 use super::money::{Meter, Usd};
-use super::request::{RequestRecord, Route};
+use super::request::{RequestRecord, Route, Usage};
 
 const MINUTE: TimeDelta = TimeDelta::minutes(1);
 /// Rows of a cluster's backend that stay minutes.
@@ -65,7 +65,8 @@ impl Backend {
                 }
                 if let Some(rate) = rate {
                     self.ledger.awake.add(rate, replicas, span);
-                    if !busy {
+                    // An engine that was never read may be busy.
+                    if !busy && (!placed || self.live.read_at.is_some()) {
                         self.ledger.idle.add(rate, replicas, span);
                     }
                 }
@@ -94,25 +95,40 @@ impl Backend {
     pub(super) fn charge(&mut self, record: &RequestRecord, now: DateTime<Utc>) {
         let usage = record.usage.unwrap_or_default();
         let cost = record.cost.unwrap_or_default();
-        let rate = self.self_hosted().and_then(|facts| facts.rate);
-        let row = self.minute(now, rate);
-        row.requests += 1;
-        row.tokens_in += usage.input;
-        row.tokens_out += usage.output;
-        row.tokens += cost;
-        row.cost += cost;
-        self.ledger.requests += 1;
-        self.ledger.tokens += cost;
+        self.write(1, usage, cost, now);
         if record.route == Route::Bridge {
             self.ledger.bridged += 1;
             self.ledger.bridged_cost += cost;
         }
-        self.ledger.tokens_in += usage.input;
-        self.ledger.tokens_cached += usage.cached;
-        self.ledger.tokens_out += usage.output;
         if record.usage.is_none() && record.ttft.is_some() {
             self.ledger.unmetered += 1;
         }
+    }
+
+    /// Writes what somebody else's gateway counted into the account.
+    pub(super) fn meter(&mut self, requests: u64, usage: Usage, counted: bool, at: DateTime<Utc>) {
+        self.ledger.uncounted = !counted;
+        if requests == 0 && usage == Usage::default() {
+            return;
+        }
+        let price = self.hosted().and_then(|it| it.price);
+        let cost = price.map(|it| it.of(usage.input, usage.cached, usage.output));
+        self.write(requests, usage, cost.unwrap_or_default(), at);
+    }
+
+    fn write(&mut self, requests: u64, usage: Usage, cost: Usd, now: DateTime<Utc>) {
+        let rate = self.self_hosted().and_then(|facts| facts.rate);
+        let row = self.minute(now, rate);
+        row.requests += requests;
+        row.tokens_in += usage.input;
+        row.tokens_out += usage.output;
+        row.tokens += cost;
+        row.cost += cost;
+        self.ledger.requests += requests;
+        self.ledger.tokens += cost;
+        self.ledger.tokens_in += usage.input;
+        self.ledger.tokens_cached += usage.cached;
+        self.ledger.tokens_out += usage.output;
     }
 
     /// The row of the minute that `at` is in; a new one where none is open. Rows never go back in time.

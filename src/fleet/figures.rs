@@ -176,7 +176,7 @@ impl Backend {
             None => self.rate_now(),
             Some(facts) => {
                 let (cost, requests, span) = self.recent(now, WINDOW);
-                if requests > 0 && facts.price.is_none() {
+                if self.ledger.uncounted || (requests > 0 && facts.price.is_none()) {
                     return None;
                 }
                 Some(

@@ -46,6 +46,9 @@ pub struct Ledger {
     /// What it costs cannot be seen now: time goes by unobserved.
     #[serde(skip)]
     pub blind: bool,
+    /// Nobody here counts the tokens that are used of it: what they cost is not known.
+    #[serde(skip)]
+    pub uncounted: bool,
     /// One row a minute, oldest first; the last one is still being written.
     pub minutes: Arc<VecDeque<Minute>>,
 }

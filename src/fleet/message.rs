@@ -12,7 +12,7 @@ use super::engine::EngineSample;
 use super::gpu::Gpu;
 use super::id::{BackendId, ModelId};
 use super::live::Headroom;
-use super::request::RequestRecord;
+use super::request::{RequestRecord, Usage};
 use super::wake::Stage;
 
 /// Something that was read. `at` is fleet time.
@@ -69,6 +69,23 @@ pub enum Observation {
 
         /// What they say.
         gpus: Vec<Gpu>,
+
+        /// When, in fleet time.
+        at: DateTime<Utc>,
+    },
+    /// Tokens of a hosted backend that somebody else's gateway counted since it was last asked.
+    Metered {
+        /// Which one.
+        backend: BackendId,
+
+        /// Requests answered.
+        requests: u64,
+
+        /// Their tokens.
+        usage: Usage,
+
+        /// Whether what it uses is counted at all; else what it costs is not known.
+        counted: bool,
 
         /// When, in fleet time.
         at: DateTime<Utc>,

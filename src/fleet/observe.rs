@@ -97,6 +97,16 @@ impl Fleet {
                 self.change(&backend, |b| b.hold(gpus));
                 Vec::new()
             }
+            Observation::Metered {
+                backend,
+                requests,
+                usage,
+                counted,
+                at,
+            } => {
+                self.change(&backend, |b| b.meter(requests, usage, counted, at));
+                Vec::new()
+            }
             Observation::Machine { gpus, .. } => {
                 self.take_machine(gpus);
                 Vec::new()

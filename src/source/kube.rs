@@ -12,6 +12,7 @@ mod permit;
 mod read;
 mod settings;
 mod stage;
+mod tokens;
 mod trouble;
 mod watch;
 mod world;
@@ -48,6 +49,11 @@ const CHANGES: usize = 64;
 const GATHER: Duration = Duration::from_millis(200);
 /// Between two tries to ask what a cluster serves.
 const ASK_AGAIN: Duration = Duration::from_secs(5);
+
+/// A pod whose page tells of others: a counter of GPUs or of a gateway's tokens.
+fn tells_of_others(pod: &Pod) -> bool {
+    feeds::is_exporter(pod) || tokens::counts_at(pod).is_some()
+}
 
 /// Reads a cluster until `shutdown`.
 pub async fn watch_cluster(

@@ -270,6 +270,8 @@ fn new(seen: &SeenBackend, now: DateTime<Utc>) -> Backend {
         gpus: Arc::new([]),
         ledger: Ledger {
             until: Some(now),
+            // Until a gateway's page says otherwise.
+            uncounted: matches!(seen.kind, Kind::Hosted(_)),
             ..Ledger::default()
         },
         wakes: VecDeque::new(),

@@ -9,10 +9,11 @@ use tokio_util::task::AbortOnDropHandle;
 use super::build;
 use super::find::{Findings, Found};
 use super::log::{Logs, Source, why_it_ended};
-use super::object::Key;
+use super::object::{Key, Pod};
 use super::permit;
 use super::read::{Engine, Paged, Reader, Wanted, Way, read};
 use super::settings::Settings;
+use super::tokens::{Counting, count};
 use super::world::{Change, World};
 use crate::clock::Clock;
 use crate::cluster::{Api, Served};
@@ -37,6 +38,8 @@ pub(super) struct Feeds {
     answers: Option<mpsc::WeakSender<Vec<Change>>>,
     namespaces: watch::Sender<BTreeSet<Box<str>>>,
     exporters: Vec<Paged>,
+    counting: watch::Sender<Arc<Counting>>,
+    prefix: Option<Arc<str>>,
     tasks: Vec<AbortOnDropHandle<()>>,
 }
 
@@ -57,6 +60,8 @@ impl Feeds {
             out: out.clone(),
             clock,
         };
+        let (counting, counts) = watch::channel(Arc::default());
+        let counter = AbortOnDropHandle::new(tokio::spawn(count(reader.clone(), counts)));
         let reading = AbortOnDropHandle::new(tokio::spawn(read(reader, wants, tell)));
         Self {
             api: api.clone(),
@@ -69,7 +74,9 @@ impl Feeds {
             answers: None,
             namespaces: watch::channel(BTreeSet::new()).0,
             exporters: Vec::new(),
-            tasks: vec![reading],
+            counting,
+            prefix: settings.prefix.clone(),
+            tasks: vec![reading, counter],
         }
     }
 
@@ -181,6 +188,15 @@ impl Feeds {
             });
             self.asked.retain(|key, _| world.pods.contains_key(key));
             self.exporters = exporters(world);
+            let prefix = self.prefix.as_deref().unwrap_or("");
+            let counting = Counting::of(findings, world, prefix);
+            self.counting.send_if_modified(|now| {
+                let changed = **now != counting;
+                if changed {
+                    *now = Arc::new(counting);
+                }
+                changed
+            });
         }
         let wanted = Wanted {
             engines: self.engines.values().cloned().collect(),
@@ -200,12 +216,16 @@ impl Feeds {
     }
 }
 
+pub(super) fn is_exporter(pod: &Pod) -> bool {
+    pod.meta.name.contains("dcgm-exporter")
+}
+
 /// dcgm-exporter's pods.
 fn exporters(world: &World) -> Vec<Paged> {
     let all = world
         .pods
         .values()
-        .filter(|it| it.meta.name.contains("dcgm-exporter") && it.is_ready());
+        .filter(|it| is_exporter(it) && it.is_ready());
     all.map(|it| Paged {
         namespace: it.meta.namespace.clone(),
         name: it.meta.name.clone(),

@@ -3,6 +3,8 @@
 mod owners;
 mod routes;
 
+pub(super) use self::routes::provider;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 

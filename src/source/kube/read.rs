@@ -142,7 +142,7 @@ pub(super) async fn read(
                 heard = now;
             }
         }
-        budget = (budget + RATE as i64 / 2).min(RATE.into());
+        budget = (budget + i64::from(RATE / 2)).min(RATE.into());
         for engine in &all.engines {
             let due = *next.entry(engine.id.clone()).or_insert(now);
             let spent = budget <= 0 && !engine.urgent;
@@ -282,7 +282,12 @@ impl Reader {
         }
     }
 
-    async fn direct(&self, pod: &Paged, port: u16, limit: Duration) -> Result<String, String> {
+    pub(super) async fn direct(
+        &self,
+        pod: &Paged,
+        port: u16,
+        limit: Duration,
+    ) -> Result<String, String> {
         if pod.ip.is_empty() {
             return Err("it has no address".into());
         }
@@ -300,7 +305,7 @@ impl Reader {
         Ok(String::from_utf8_lossy(&reply.body).into_owned())
     }
 
-    async fn proxied(&self, pod: &Paged, port: u16) -> Result<String, Fault> {
+    pub(super) async fn proxied(&self, pod: &Paged, port: u16) -> Result<String, Fault> {
         let path = format!(
             "/api/v1/namespaces/{}/pods/{}:{port}/proxy/metrics",
             pod.namespace, pod.name
@@ -310,19 +315,24 @@ impl Reader {
 
     /// What Prometheus has of a backend's pods, in the form that they write themselves.
     async fn federated(&self, engine: &Engine) -> Result<String, String> {
-        let Some(base) = &self.prometheus else {
-            return Err("no Prometheus is configured".into());
-        };
         let namespace = engine.pods.first().map_or("", |it| &*it.namespace);
         let names: Vec<&str> = engine.pods.iter().map(|it| &*it.name).collect();
         let series = format!(
             "{{__name__=~\"vllm:.*\",namespace=\"{namespace}\",pod=~\"{}\"}}",
             names.join("|")
         );
+        self.federate(&series).await
+    }
+
+    /// What Prometheus has of some series, in the form that pages have.
+    pub(super) async fn federate(&self, series: &str) -> Result<String, String> {
+        let Some(base) = &self.prometheus else {
+            return Err("no Prometheus is configured".into());
+        };
         let url = format!(
             "{}/federate?match[]={}",
             base.trim_end_matches('/'),
-            form(&series)
+            form(series)
         );
         let reply = web::get(&self.http, &url, None, LIMIT).await;
         let reply = reply.map_err(|fault| fault.to_string())?;

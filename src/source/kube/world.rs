@@ -205,6 +205,8 @@ impl World {
         {
             return;
         }
+        // Whose pages tell of others is found with them.
+        touched.structure |= super::tells_of_others(&pod);
         self.unplace(&key, touched);
         if let Some(home) = home(&pod) {
             self.pods_of

@@ -188,6 +188,7 @@ fn tiles(app: &App) -> Vec<Tile> {
     let (paid, idle) = fleet
         .backends
         .iter()
+        .filter(|b| !b.use_is_unknown())
         .map(|b| (b.ledger.awake.total(), b.ledger.idle.total()))
         .fold((Usd::ZERO, Usd::ZERO), |a, b| (a.0 + b.0, a.1 + b.1));
     let tax = arithmetic::idle_tax(paid, idle);

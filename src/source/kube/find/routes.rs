@@ -367,7 +367,7 @@ impl<'a> Resolver<'a> {
 }
 
 /// Who runs it, for people: by the host's name or the schema's.
-fn provider(said: &str) -> String {
+pub(in crate::source::kube) fn provider(said: &str) -> String {
     let known = [
         ("azure", "Azure OpenAI"),
         ("AzureOpenAI", "Azure OpenAI"),

@@ -121,13 +121,18 @@ fn row(theme: &Theme, backend: &Backend) -> Vec<Line<'static>> {
     };
     let (rate, awake, busy, idle) = match backend.self_hosted() {
         Some(facts) => {
+            let unread = backend.use_is_unknown();
             let busy = (account.awake_ms > 0)
                 .then(|| account.busy_ms as f64 / account.awake_ms as f64)
-                .map_or_else(none, |part| plain(text::percent(part)));
+                .filter(|_| !unread)
+                .map_or_else(
+                    || if unread { unknown() } else { none() },
+                    |part| plain(text::percent(part)),
+                );
             let rate = facts.rate.map_or_else(unknown, |r| plain(dollars(r)));
             (rate, awake(theme, account.awake_ms), busy, {
                 let idle = account.idle.total();
-                if partial {
+                if partial || unread {
                     unknown()
                 } else if idle > Usd::ZERO {
                     Line::styled(dollars(idle), theme.of(Role::Warning))

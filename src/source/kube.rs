@@ -7,6 +7,7 @@ mod feeds;
 mod find;
 mod log;
 mod machines;
+mod meters;
 mod object;
 mod permit;
 mod read;

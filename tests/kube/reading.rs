@@ -26,6 +26,12 @@ async fn a_drain_goes_by_the_pages_of_the_pods() {
         b.live.running == Some(2) && b.place.as_ref().is_some_and(|it| it.read_by.is_some())
     })
     .await;
+    bench.engines.set("llm/chat", |it| it.arriving = 250.0);
+    open.sees("llm/chat", "has its tokens counted", |b| {
+        b.ledger.tokens_in >= 250 && b.ledger.tokens_in % 250 == 0
+    })
+    .await;
+    bench.engines.set("llm/chat", |it| it.arriving = 0.0);
     let backend = BackendId::from("llm/chat");
     open.ask(Command::Drain { backend }).await.unwrap();
     let waits = "wait for two idle readings of every pod";

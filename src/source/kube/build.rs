@@ -326,11 +326,7 @@ pub(super) fn pages(found: &Found, world: &World, urgent: bool) -> Option<Engine
     let heads = found.homes.iter().flat_map(|it| world.pods_of(it));
     let pods: Vec<Paged> = heads
         .filter(|it| is_head(it) && it.is_ready())
-        .map(|it| Paged {
-            namespace: it.meta.namespace.clone(),
-            name: it.meta.name.clone(),
-            ip: it.ip.clone(),
-        })
+        .map(Paged::of)
         .collect();
     (!pods.is_empty()).then(|| Engine {
         id: found.id.clone(),

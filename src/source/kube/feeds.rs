@@ -226,10 +226,5 @@ fn exporters(world: &World) -> Vec<Paged> {
         .pods
         .values()
         .filter(|it| is_exporter(it) && it.is_ready());
-    all.map(|it| Paged {
-        namespace: it.meta.namespace.clone(),
-        name: it.meta.name.clone(),
-        ip: it.ip.clone(),
-    })
-    .collect()
+    all.map(Paged::of).collect()
 }

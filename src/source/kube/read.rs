@@ -3,18 +3,22 @@
 //! Only pods that are ready are read, and only their `/metrics`: no path here can wake anything. Rounds are spread out, so
 //! that a large cluster's API server is asked for a bounded number of pages a second.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 
+use super::meters::Meters;
+use super::object::{Key, Pod};
 use super::watch::form;
 use crate::clock::Clock;
 use crate::cluster::{Api, Fault};
 use crate::fleet::cluster::place::{BY_PROXY, DIRECTLY, FROM_PROMETHEUS};
+use crate::fleet::request::Usage;
 use crate::fleet::{BackendId, Observation};
 use crate::source::{dcgm, vllm};
 use crate::web;
@@ -42,6 +46,19 @@ pub(super) struct Paged {
     pub namespace: Box<str>,
     pub name: Box<str>,
     pub ip: Box<str>,
+    /// When it was made.
+    pub born: Option<DateTime<Utc>>,
+}
+
+impl Paged {
+    pub(super) fn of(pod: &Pod) -> Self {
+        Self {
+            namespace: pod.meta.namespace.clone(),
+            name: pod.meta.name.clone(),
+            ip: pod.ip.clone(),
+            born: pod.meta.creation_timestamp,
+        }
+    }
 }
 
 /// The pages of one backend.
@@ -52,6 +69,13 @@ pub(super) struct Engine {
     pub pods: Vec<Paged>,
     /// Somebody waits for what it says.
     pub urgent: bool,
+}
+
+impl Engine {
+    fn keys(&self) -> impl Iterator<Item = Key> {
+        let pods = self.pods.iter();
+        pods.map(|it| Key::new(&it.namespace, &it.name))
+    }
 }
 
 /// Everything that is to be read.
@@ -107,6 +131,7 @@ pub(super) async fn read(
     way: watch::Sender<Way>,
 ) {
     let reader = Arc::new(reader);
+    let meters = Arc::new(Meters::new());
     let mut next: HashMap<BackendId, Instant> = HashMap::new();
     let mut under_way: JoinSet<bool> = JoinSet::new();
     let mut ticks = tokio::time::interval(Duration::from_millis(500));
@@ -154,8 +179,9 @@ pub(super) async fn read(
                 engine.id.clone(),
                 now + if engine.urgent { EVERY } else { calm },
             );
-            let (reader, engine, by) = (Arc::clone(&reader), Arc::clone(engine), by.clone());
-            under_way.spawn(async move { reader.engine(&engine, &by).await });
+            let (reader, meters) = (Arc::clone(&reader), Arc::clone(&meters));
+            let (engine, by) = (Arc::clone(engine), by.clone());
+            under_way.spawn(async move { reader.engine(&engine, &by, &meters).await });
         }
         if now >= gpus_at && !all.exporters.is_empty() {
             gpus_at = now + GPUS_EVERY;
@@ -167,6 +193,8 @@ pub(super) async fn read(
         }
         if next.len() > all.engines.len() * 2 + 16 {
             next.retain(|id, _| all.engines.iter().any(|it| it.id == *id));
+            let pods: HashSet<Key> = all.engines.iter().flat_map(|it| it.keys()).collect();
+            meters.keep(|key| pods.contains(key));
         }
     }
 }
@@ -202,8 +230,9 @@ impl Reader {
     }
 
     /// Reads a backend's pages and tells what they say; gives whether they were there.
-    async fn engine(&self, engine: &Engine, by: &Way) -> bool {
+    async fn engine(&self, engine: &Engine, by: &Way, meters: &Meters) -> bool {
         let at = self.clock.now();
+        let (mut requests, mut usage) = (0, Usage::default());
         let mut whole = String::new();
         let mut failed = None;
         if *by == Way::Prometheus {
@@ -215,6 +244,13 @@ impl Reader {
             for pod in &engine.pods {
                 match self.page(pod, engine.port, by).await {
                     Ok(page) => {
+                        // Several are summed up as one engine, but each counts for itself.
+                        if let Some(sample) = vllm::read(&page) {
+                            let (more, used) = meters.since(pod, &sample);
+                            requests += more;
+                            usage.input += used.input;
+                            usage.output += used.output;
+                        }
                         whole.push_str(&page);
                         whole.push('\n');
                     }
@@ -240,6 +276,16 @@ impl Reader {
         };
         // The hub may have stopped meanwhile; then nobody is left to tell.
         let _ = self.out.send(observation).await;
+        if requests > 0 || usage != Usage::default() {
+            let metered = Observation::Metered {
+                backend: engine.id.clone(),
+                requests,
+                usage,
+                counted: true,
+                at,
+            };
+            let _ = self.out.send(metered).await;
+        }
         read
     }
 

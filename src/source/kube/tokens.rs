@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use tokio::time::MissedTickBehavior;
 
 use super::find::Findings;
+use super::meters::more;
 use super::object::Pod;
 use super::read::{Paged, Reader};
 use super::world::World;
@@ -44,8 +45,6 @@ pub(super) struct Counting {
 struct Gateway {
     pod: Paged,
     port: u16,
-    /// Since when it counts.
-    born: Option<DateTime<Utc>>,
 }
 
 /// A hosted backend whose tokens a gateway counts.
@@ -107,12 +106,7 @@ impl Counting {
             .filter_map(|it| {
                 Some(Gateway {
                     port: counts_at(it)?,
-                    born: it.meta.creation_timestamp,
-                    pod: Paged {
-                        namespace: it.meta.namespace.clone(),
-                        name: it.meta.name.clone(),
-                        ip: it.ip.clone(),
-                    },
+                    pod: Paged::of(it),
                 })
             })
             .collect();
@@ -231,7 +225,7 @@ async fn pages(reader: &Reader, all: &Counting, ways: &mut HashMap<Box<str>, boo
         ways.insert(it.pod.name.clone(), far);
         pages.push(Page {
             source: format!("{}/{}", it.pod.namespace, it.pod.name),
-            born: it.born,
+            born: it.pod.born,
             text,
         });
     }
@@ -273,13 +267,7 @@ impl Before {
                 let key = (page.source.clone(), format!("{name}{{{labels}}}"));
                 let was = self.totals.insert(key, it.total);
                 let was = was.unwrap_or(if fresh { 0.0 } else { it.total });
-                // One that fell has begun anew.
-                let more = if it.total < was {
-                    it.total
-                } else {
-                    it.total - was
-                };
-                let more = more.round() as u64;
+                let more = more(was, it.total);
                 let target = match all.whose(&it) {
                     Ok(target) => target,
                     Err(of) => {

@@ -124,6 +124,7 @@ fn fleet(now: DateTime<Utc>) -> Fleet {
     let model = |m: usize| format!("model-{m:03}");
     Fleet {
         clusters: Vec::new(),
+        namespace: None,
         name: "bench".into(),
         speed: 1,
         started: now,

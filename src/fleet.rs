@@ -95,6 +95,9 @@ pub struct Fleet {
     /// The clusters that its backends live on; empty: they are reached from here.
     #[serde(default)]
     pub clusters: Vec<Arc<cluster::Cluster>>,
+    /// The namespace that all of it is in, where that is one.
+    #[serde(default)]
+    pub namespace: Option<Arc<str>>,
     /// What needs attention, worst first.
     pub findings: Vec<Finding>,
     /// The last two hours.
@@ -129,6 +132,7 @@ impl Fleet {
             audit: VecDeque::new(),
             machine: None,
             clusters: Vec::new(),
+            namespace: None,
             findings: Vec::new(),
             history: Arc::default(),
             undo: VecDeque::new(),

@@ -2,9 +2,12 @@
 //!
 //! `POST /fake/churn?n=10` sets how many pods a second come and go; `GET /fake/stats` counts the requests by verb and
 //! resource, and the watches that are open; `POST /fake/reset` forgets the counts.
+//!
+//! With `--scene` it is a small cluster on a bad night instead, for the pictures in `docs`; with `--forbid` one may only look.
 
 #[path = "../../tests/fake_kube/mod.rs"]
 mod fake_kube;
+mod scene;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,11 +25,24 @@ fn flag(name: &str, otherwise: u32) -> u32 {
         .unwrap_or(otherwise)
 }
 
+/// Whether a flag stands there.
+fn has(name: &str) -> bool {
+    std::env::args().any(|a| a == format!("--{name}"))
+}
+
 #[tokio::main]
 async fn main() -> std::io::Result<()> {
     let port = flag("port", 9999) as u16;
     let fake = Arc::new(FakeKube::start_at(([127, 0, 0, 1], port).into()).await?);
-    fixtures::large(&fake, flag("workloads", 1000), flag("pods", 2500));
+    if has("scene") {
+        scene::make(&fake);
+        if has("forbid") {
+            fake.deny("patch", "aigateway.envoyproxy.io", "aigatewayroutes", None);
+            fake.deny("update", "apps", "deployments/scale", None);
+        }
+    } else {
+        fixtures::large(&fake, flag("workloads", 1000), flag("pods", 2500));
+    }
     let config = std::env::temp_dir().join(format!("fake-kube-{port}.kubeconfig"));
     std::fs::write(&config, fake.kubeconfig())?;
     println!(

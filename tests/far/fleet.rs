@@ -53,6 +53,7 @@ pub(crate) fn fleet() -> Fleet {
         config_refused: None,
         machine: None,
         clusters: Vec::new(),
+        namespace: None,
         dropped: 0,
     }
 }

@@ -114,6 +114,7 @@ pub(crate) fn fleet(backends: Vec<Backend>) -> Fleet {
         config_refused: None,
         machine: None,
         clusters: Vec::new(),
+        namespace: None,
         dropped: 0,
     }
 }

@@ -319,4 +319,27 @@ async fn a_pod_that_was_taken_away_says_who_took_it() {
         "its pod was taken away (Evicted): The node was low on resource: memory. (on spot machines this happens; the hosted side carries on until a new pod is ready)",
     )
     .await;
+    // The next one is made at once: why there is one stays said for as long as it is not ready.
+    let ended = chrono::Utc::now().to_rfc3339();
+    let taken = json!({"status": {"conditions": [
+        {"type": "DisruptionTarget", "status": "True", "reason": "TerminationByKubelet", "lastTransitionTime": ended},
+    ]}});
+    bench.fake.merge(&format!("pods/{HERE}/{POD}"), &taken);
+    let mut next = bench.fake.get(&format!("pods/{HERE}/{POD}")).unwrap();
+    next["metadata"]["name"] = "chat-1".into();
+    next["metadata"]["uid"] = "chat-1".into();
+    next["metadata"]["creationTimestamp"] = ended.into();
+    next["status"] = json!({"phase": "Pending", "conditions": [
+        {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": "0/1 nodes are available"},
+    ]});
+    let next = bench.fake.put(next);
+    let note = "0/1 nodes are available: 1 Insufficient nvidia.com/gpu.";
+    bench
+        .fake
+        .put(fixtures::event(&next, "FailedScheduling", note));
+    sees_trouble(
+        &open,
+        &format!("no machine has room (FailedScheduling): {note}; its pod was taken away (Evicted): The node was low on resource: memory. (wait for a machine to be made, or free one; `kubectl describe pod` has the whole list)"),
+    )
+    .await;
 }

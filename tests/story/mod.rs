@@ -278,6 +278,7 @@ impl Story {
             config_refused: None,
             machine: None,
             clusters: Vec::new(),
+            namespace: None,
             dropped: 0,
         }
     }

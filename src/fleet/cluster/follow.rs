@@ -9,6 +9,9 @@ use crate::fleet::backend::Backend;
 use crate::fleet::machine::{self, Input, Note, Outcome};
 use crate::fleet::wake::{Drain, Stage, StageSpan, State, Wake};
 
+/// Who asked for a wake that nobody here asked for.
+const FOUND: &str = "nobody here";
+
 /// A wake that was asked for shows in the cluster within this long, or was taken back.
 const SHOWS_WITHIN: TimeDelta = TimeDelta::seconds(60);
 
@@ -24,7 +27,7 @@ pub(in crate::fleet) fn follow(
 ) -> Outcome {
     let asked_by = |verb: &str| {
         let mark = place.mark.as_ref().filter(|it| it.op == verb);
-        mark.map_or_else(|| "found starting".to_owned(), |it| it.by.clone())
+        mark.map_or_else(|| FOUND.to_owned(), |it| it.by.clone())
     };
     let naps = backend.naps();
     if naps && !matches!(place.phase, Phase::Ready { .. }) {

@@ -192,6 +192,7 @@ impl Fleet {
         }
         all.sort_by_key(|model| model.backends.first().map_or(usize::MAX, at));
         let known: HashMap<&ModelId, &Arc<Model>> = known.iter().map(|it| (&it.id, it)).collect();
+        self.namespace = self.one_namespace();
         self.models = all
             .into_iter()
             .map(|seen| match known.get(&seen.id) {
@@ -201,6 +202,15 @@ impl Fleet {
                 _ => Arc::new(model(seen)),
             })
             .collect();
+    }
+
+    fn one_namespace(&self) -> Option<Arc<str>> {
+        let mut all = self.backends.iter().map(|b| {
+            let (_, name) = self.name_within(&b.id);
+            name.split_once('/').map(|(namespace, _)| namespace)
+        });
+        let first = all.next()??;
+        all.all(|it| it == Some(first)).then(|| first.into())
     }
 
     /// Looks at a backend's place again: what its engines say of sleep has changed.

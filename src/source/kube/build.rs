@@ -64,6 +64,14 @@ pub(super) fn build(
         })
         .chain(claims(found, world).filter_map(trouble::of_claim))
         .max_by_key(|it| it.hopeless);
+    // Why it starts again at all, as long as it does.
+    let lost = over
+        .iter()
+        .filter(|it| wanted > 0 && ready == 0 && is_head(it))
+        .filter(|it| it.ended().is_some_and(|at| now - at < LATELY))
+        .max_by_key(|it| it.ended())
+        .and_then(|it| trouble::taken_away(it));
+    let wrong = trouble::after(lost, wrong);
     let phase = phase(&heads, wanted, ready, wrong.as_ref(), serving, &events, now);
     let price = nodes
         .iter()
@@ -123,6 +131,9 @@ pub(super) fn build(
         place: Some(Arc::new(place)),
     }
 }
+
+/// A pod that was taken away so long ago is no news: whatever starts now starts for reasons of its own.
+const LATELY: TimeDelta = TimeDelta::minutes(30);
 
 /// Pods that are over, and that none came after yet.
 fn taken_away<'a>(over: &'a [&'a Pod], heads: &'a [&'a Pod]) -> impl Iterator<Item = &'a Pod> {

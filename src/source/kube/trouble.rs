@@ -31,21 +31,8 @@ pub(super) fn of(
     probe_allows: Option<u32>,
     said: Option<&str>,
 ) -> Option<Wrong> {
-    if pod.is_over()
-        && matches!(
-            &*pod.reason,
-            "Evicted" | "Preempting" | "NodeLost" | "Shutdown" | "Terminated"
-        )
-    {
-        return Some(wrong(
-            format!(
-                "its pod was taken away ({}): {}",
-                pod.reason,
-                quote(&pod.message)
-            ),
-            "on spot machines this happens; the hosted side carries on until a new pod is ready",
-            false,
-        ));
+    if let Some(found) = taken_away(pod) {
+        return Some(found);
     }
     for init in &pod.init {
         if let Some(found) = of_container(init, events, None, None).or_else(|| ended(init)) {
@@ -57,6 +44,39 @@ pub(super) fn of(
         return Some(found);
     }
     unscheduled(pod, events)
+}
+
+/// A pod that somebody ended: a machine that goes, the kubelet, the scheduler.
+pub(super) fn taken_away(pod: &Pod) -> Option<Wrong> {
+    let taken = matches!(
+        &*pod.reason,
+        "Evicted" | "Preempting" | "NodeLost" | "Shutdown" | "Terminated"
+    );
+    (pod.is_over() && taken).then(|| {
+        wrong(
+            format!(
+                "its pod was taken away ({}): {}",
+                pod.reason,
+                quote(&pod.message)
+            ),
+            "on spot machines this happens; the hosted side carries on until a new pod is ready",
+            false,
+        )
+    })
+}
+
+/// The same with what it came of.
+pub(super) fn after(before: Option<Wrong>, now: Option<Wrong>) -> Option<Wrong> {
+    match (before, now) {
+        (Some(before), Some(now)) if before.trouble != now.trouble => Some(Wrong {
+            trouble: Trouble {
+                what: format!("{}; {}", now.trouble.what, before.trouble.what).into(),
+                ..now.trouble
+            },
+            ..now
+        }),
+        (before, now) => now.or(before),
+    }
 }
 
 /// A container that cannot start, or ended.

@@ -503,6 +503,7 @@ pub(in crate::tui) fn fleet() -> Fleet {
         config_refused: None,
         machine: None,
         clusters: Vec::new(),
+        namespace: None,
         dropped: 0,
     }
 }

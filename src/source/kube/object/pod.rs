@@ -126,6 +126,17 @@ impl Pod {
         matches!(&*self.phase, "Succeeded" | "Failed")
     }
 
+    /// When it ended, as far as it says so.
+    pub(in crate::source::kube) fn ended(&self) -> Option<DateTime<Utc>> {
+        let told = self.condition("DisruptionTarget");
+        let told = told.and_then(|it| it.last_transition_time);
+        let last = self
+            .containers
+            .iter()
+            .filter_map(|it| it.state.terminated.as_ref()?.finished_at);
+        last.chain(told).max()
+    }
+
     pub(in crate::source::kube) fn key(&self) -> Key {
         self.meta.key()
     }

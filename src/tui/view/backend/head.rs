@@ -154,7 +154,11 @@ fn rate(app: &App, backend: &Backend) -> Line<'static> {
     let Some(facts) = backend.self_hosted() else {
         let cost = backend.ledger.tokens;
         return Line::from(vec![
-            Span::styled(format!("${cost}"), theme.of(Role::Money)),
+            if backend.cost_is_partial() {
+                Span::styled("$?", theme.of(Role::Warning))
+            } else {
+                Span::styled(format!("${cost}"), theme.of(Role::Money))
+            },
             Span::styled(" so far", theme.of(Role::Dim)),
         ]);
     };

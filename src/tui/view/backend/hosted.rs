@@ -73,10 +73,12 @@ fn state(app: &App, backend: &Backend, area: Rect, buf: &mut Buffer) {
         | State::Draining(_)
         | State::Failed(_) => (backend.state.word().to_owned(), Role::Dim, String::new()),
     };
+    // What runs through a cluster's gateway does not run through here.
+    let from_here = !app.fleet.is_on_clusters();
     let lines = [
         Fact::new("state", Some(now)).role(role).note(note),
         Fact::new("req/s", live.requests_per_s.map(|r| format!("{r:.1}"))).role(Role::Strong),
-        Fact::new("in flight", Some(live.in_flight.to_string())).note(limit(backend)),
+        Fact::new("in flight", from_here.then(|| live.in_flight.to_string())).note(limit(backend)),
         Fact::new("TTFT p50", live.ttft_p50.map(text::latency)).role(Role::Strong),
         Fact::new("TTFT p95", live.ttft_p95.map(text::latency)),
         Fact::new("tok/s", live.tokens_per_s.map(text::count)),
@@ -135,8 +137,16 @@ fn money(app: &App, backend: &Backend, area: Rect, buf: &mut Buffer) {
                 format!("at {}", list(pick(p)))
             })
     };
+    let known = |n: u64| (!ledger.uncounted).then(|| exact(n as f64));
+    let cost = if ledger.uncounted {
+        Fact::new("cost", Some("?".into()))
+            .role(Role::Warning)
+            .note("no gateway here counts its tokens")
+    } else {
+        Fact::new("cost", price.map(|_| format!("${}", ledger.tokens))).role(Role::Money)
+    };
     let lines = [
-        Fact::new("cost", price.map(|_| format!("${}", ledger.tokens))).role(Role::Money),
+        cost,
         Fact::new(
             "$/M out",
             ledger
@@ -146,17 +156,17 @@ fn money(app: &App, backend: &Backend, area: Rect, buf: &mut Buffer) {
         )
         .role(Role::Strong)
         .note("prompt tokens included"),
-        Fact::new("tokens in", Some(exact(ledger.tokens_in as f64))).note(at(|p| p.input)),
-        Fact::new("cached", Some(exact(ledger.tokens_cached as f64))).note(at(|p| p.cached)),
-        Fact::new("tokens out", Some(exact(ledger.tokens_out as f64))).note(at(|p| p.output)),
-        Fact::new("requests", Some(exact(ledger.requests as f64))),
+        Fact::new("tokens in", known(ledger.tokens_in)).note(at(|p| p.input)),
+        Fact::new("cached", known(ledger.tokens_cached)).note(at(|p| p.cached)),
+        Fact::new("tokens out", known(ledger.tokens_out)).note(at(|p| p.output)),
+        Fact::new("requests", known(ledger.requests)),
         Fact::new("bridging", Some(format!("${}", ledger.bridged_cost)))
             .role(Role::Money)
             .note(format!(
                 "{} requests answered while another woke",
                 exact(ledger.bridged as f64)
             )),
-        Fact::new("without usage", Some(exact(ledger.unmetered as f64)))
+        Fact::new("without usage", known(ledger.unmetered))
             .role(if ledger.unmetered > 0 {
                 Role::Warning
             } else {

@@ -19,10 +19,16 @@ const NAMED: usize = 3;
 
 /// Draws it on top of `area` and says how many rows it took; none for what lives on no cluster.
 pub(super) fn render(app: &App, backend: &Backend, area: Rect, buf: &mut Buffer) -> u16 {
-    let Some(place) = &backend.place else {
-        return 0;
+    let rules: Vec<&Rule> = app.fleet.rules_of(&backend.model).collect();
+    let (lines, cluster) = match &backend.place {
+        Some(place) => (lines(app, backend, place, &rules), &*place.cluster),
+        // Of what is hosted a cluster only knows what leads there.
+        None if app.fleet.is_on_clusters() => {
+            let (cluster, _) = app.fleet.name_within(&backend.id);
+            (routes(backend, &rules), cluster)
+        }
+        None => return 0,
     };
-    let lines = lines(app, backend, place);
     // Half of a small screen at most: the figures below are why one came.
     let most = (area.height / 2).max(4);
     let height = (lines.len() as u16 + 2).min(most).min(area.height);
@@ -30,10 +36,7 @@ pub(super) fn render(app: &App, backend: &Backend, area: Rect, buf: &mut Buffer)
         return 0;
     }
     let at = Rect { height, ..area };
-    let on = Line::from(Span::styled(
-        place.cluster.to_string(),
-        app.theme.of(Role::Dim),
-    ));
+    let on = Line::from(Span::styled(cluster.to_owned(), app.theme.of(Role::Dim)));
     let inner = panel::render(
         &app.theme,
         at,
@@ -54,7 +57,7 @@ pub(super) fn render(app: &App, backend: &Backend, area: Rect, buf: &mut Buffer)
 type Said = (&'static str, String, Role);
 
 /// What there is to say, the most important first.
-fn lines(app: &App, backend: &Backend, place: &Place) -> Vec<Said> {
+fn lines(app: &App, backend: &Backend, place: &Place, rules: &[&Rule]) -> Vec<Said> {
     let mut out: Vec<Said> = Vec::new();
     if let Some(trouble) = &place.trouble {
         out.push(("trouble", trouble.what.to_string(), Role::Critical));
@@ -83,8 +86,7 @@ fn lines(app: &App, backend: &Backend, place: &Place) -> Vec<Said> {
         out.push(("owned by", place.owned_by(), Role::Text));
     }
     out.push(scaled_by(place));
-    let rules: Vec<&Rule> = app.fleet.rules_of(&backend.model).collect();
-    out.extend(routes(backend, &rules));
+    out.extend(routes(backend, rules));
     out.extend(machines(&place.nodes));
     if let Some(tool) = &place.gitops {
         out.push((

@@ -30,6 +30,10 @@ pub(super) fn render(app: &App, b: &Backend, column: Column, place: Rect, buf: &
             };
             // Its cluster has a column of its own.
             let (_, name) = app.fleet.name_within(&b.id);
+            // Nor is the namespace said on every line where there is only one.
+            let namespace = app.fleet.namespace.as_deref();
+            let short = namespace.and_then(|it| name.strip_prefix(it)?.strip_prefix('/'));
+            let name = short.unwrap_or(name);
             left(theme, name, theme.of(role), place, buf);
         }
         Column::Cluster => {

@@ -12,6 +12,7 @@ pub mod compare;
 pub mod engine;
 pub mod estimate;
 pub mod figures;
+pub mod fill;
 pub mod finding;
 pub mod gpu;
 pub mod group;
@@ -36,7 +37,7 @@ mod tick;
 mod version;
 pub mod wake;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
@@ -98,6 +99,9 @@ pub struct Fleet {
     /// The namespace that all of it is in, where that is one.
     #[serde(default)]
     pub namespace: Option<Arc<str>>,
+    /// Backends that are not here any more, or not yet again, with their accounts; of fleets on clusters.
+    #[serde(skip)]
+    pub past: Arc<BTreeMap<BackendId, Arc<restore::Past>>>,
     /// What needs attention, worst first.
     pub findings: Vec<Finding>,
     /// The last two hours.
@@ -133,6 +137,7 @@ impl Fleet {
             machine: None,
             clusters: Vec::new(),
             namespace: None,
+            past: Arc::default(),
             findings: Vec::new(),
             history: Arc::default(),
             undo: VecDeque::new(),

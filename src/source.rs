@@ -13,6 +13,7 @@ mod lines;
 mod nvml;
 mod outlet;
 mod process;
+mod prometheus;
 
 mod vllm;
 

@@ -98,6 +98,14 @@ impl Store {
     }
 }
 
+/// Reads what is in a store, and leaves it as it is.
+///
+/// # Errors
+/// Where there is none, or it is no store.
+pub fn read(path: &Path) -> Result<Kept, StoreError> {
+    rows::read(&schema::look(path)?)
+}
+
 /// The usual place of a fleet's store within its state folder.
 pub fn file(state: &Path) -> PathBuf {
     state.join("fleet.db")

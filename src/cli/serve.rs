@@ -310,7 +310,7 @@ fn usual_state(fleet: &str) -> Result<PathBuf> {
 }
 
 /// A name as a file's: what a path could take for something else is written as its number.
-fn file_name(name: &str) -> String {
+pub(super) fn file_name(name: &str) -> String {
     let mut out = String::with_capacity(name.len());
     for (at, letter) in name.char_indices() {
         let plain = letter.is_ascii_alphanumeric() || matches!(letter, '-' | '_');

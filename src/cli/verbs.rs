@@ -12,7 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::Shared;
 use super::attach::Connect;
 use super::exit::{Ended, Kind};
-use super::kube::{Kube, Open};
+use super::kube::{Kube, Open, Records};
 use crate::config::Config;
 use crate::handle::FleetHandle;
 use crate::remote;
@@ -151,7 +151,7 @@ fn on_clusters(verb: &Verb, shared: &Shared, kube: &Kube, config: Option<&Config
     let name = config.map(|it| it.name.clone());
     runtime.block_on(async {
         let shutdown = CancellationToken::new();
-        let open = Open::start(wanted, name, shutdown).await?;
+        let open = Open::start(wanted, name, Records::Read, shutdown).await?;
         let work = async {
             open.until_seen(SEEN).await?;
             carry_out(verb, open.handle(), shared.operator_from_here()).await

@@ -9,8 +9,11 @@ use super::backend::Backend;
 use super::ledger::{Ledger, MINUTES_KEPT, Minute};
 use super::money::{Meter, Usd};
 use super::request::{RequestRecord, Route, Usage};
+use super::wake::State;
 
 const MINUTE: TimeDelta = TimeDelta::minutes(1);
+/// A page of an engine that is older says nothing about now: thousands of pods are read in minutes.
+const READ_WITHIN: TimeDelta = TimeDelta::minutes(5);
 /// Rows of a cluster's backend that stay minutes.
 const SINGLE: usize = 120;
 
@@ -22,7 +25,11 @@ impl Backend {
         let from = self.ledger.until.replace(now).unwrap_or(now).min(now);
         let missed = now - from > gap;
         let unobserved = missed || self.ledger.blind;
-        if self.place.is_some() && self.rate_now() == Some(Usd::ZERO) && !missed {
+        if self.place.is_some() && unobserved {
+            self.ledger.miss(from, now);
+            return;
+        }
+        if self.place.is_some() && self.rate_now() == Some(Usd::ZERO) {
             // Of what costs nothing there may be thousands: it has no rows.
             return;
         }
@@ -35,6 +42,18 @@ impl Backend {
             let facts = self.self_hosted();
             (facts.and_then(|facts| facts.rate), self.allocated())
         };
+        // Engines on a cluster are read by their pages alone: one that serves and was not read may be busy.
+        let serves = match &self.state {
+            State::Warm { .. } | State::Draining(_) | State::Unknown { .. } => true,
+            State::Waking(_)
+            | State::Asleep { .. }
+            | State::Failed(_)
+            | State::Ready { .. }
+            | State::Limited { .. }
+            | State::Down { .. } => false,
+        };
+        let lately = |at| now - at < READ_WITHIN;
+        let read = !placed || !serves || self.live.read_at.is_some_and(lately);
         let busy = self.live.in_flight > 0
             || self.live.held > 0
             || self.live.running.unwrap_or(0) + self.live.waiting.unwrap_or(0) > 0;
@@ -54,8 +73,9 @@ impl Backend {
                     row.busy_ms += paid;
                 }
                 if placed {
-                    row.meter.add(rate.unwrap_or_default(), replicas, end - at);
-                    row.cost = row.meter.total() + row.tokens;
+                    let before = row.meter.total();
+                    row.meter.add(rate.unwrap_or_default(), replicas, span);
+                    row.cost += row.meter.total() - before;
                 } else {
                     row.cost = capacity(rate, row.awake_ms) + row.tokens;
                 }
@@ -63,16 +83,28 @@ impl Backend {
                 if busy {
                     self.ledger.busy_ms += paid;
                 }
+                if !read {
+                    self.ledger.unread_ms += paid;
+                }
+                if placed && rate.is_none() {
+                    self.ledger.unpriced_ms += paid;
+                }
                 if let Some(rate) = rate {
                     self.ledger.awake.add(rate, replicas, span);
-                    // An engine that was never read may be busy.
-                    if !busy && (!placed || self.live.read_at.is_some()) {
+                    if !busy && read {
                         self.ledger.idle.add(rate, replicas, span);
                     }
                 }
             }
             at = end;
         }
+    }
+
+    /// Goes on with the account of a backend on a cluster: the time since then is a gap, which somebody else may fill.
+    pub(super) fn take_up(&mut self, mut ledger: Ledger, now: DateTime<Utc>) {
+        let until = ledger.until.replace(now).unwrap_or(now);
+        ledger.miss(until, now);
+        self.ledger = ledger;
     }
 
     /// Goes on with an account that was kept: the time since then was not observed.
@@ -170,14 +202,7 @@ fn fold(rows: &mut VecDeque<Minute>) {
     }
     let Some(row) = rows.remove(at) else { return };
     if let Some(into) = rows.get_mut(at - 1) {
-        into.awake_ms += row.awake_ms;
-        into.busy_ms += row.busy_ms;
-        into.unobserved_ms += row.unobserved_ms;
-        into.requests += row.requests;
-        into.tokens_in += row.tokens_in;
-        into.tokens_out += row.tokens_out;
-        into.tokens += row.tokens;
-        into.cost += row.cost;
+        into.add(&row);
     }
 }
 

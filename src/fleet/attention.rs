@@ -52,8 +52,14 @@ impl Fleet {
             }
         }
         if let Some(why) = &self.not_recorded {
+            // What happens on clusters stands there; only the account of this machine misses it.
+            let severity = if self.is_on_clusters() {
+                Severity::Notice
+            } else {
+                Severity::Critical
+            };
             findings.push(Finding {
-                severity: Severity::Critical,
+                severity,
                 backend: None,
                 what: why.clone(),
                 keys: Vec::new(),

@@ -104,6 +104,8 @@ pub struct Permit {
 
 /// What pages of engines are called among the parts.
 pub const PAGES: &str = "engine pages";
+/// What a Prometheus tells of the time before is called among the parts.
+pub const PAST: &str = "what nobody watched";
 
 impl Cluster {
     /// Whether its pods or its machines are not seen now: what they cost is not known then.

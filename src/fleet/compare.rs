@@ -165,12 +165,13 @@ impl Backend {
 
     /// Whether nobody here can say how much of what is paid for was used: its engines are not read.
     pub fn use_is_unknown(&self) -> bool {
-        self.place.is_some() && self.live.read_at.is_none() && self.ledger.awake_ms > 0
+        self.place.is_some() && self.ledger.awake_ms > 0 && !self.ledger.is_read()
     }
 
     /// Whether something of what it has cost is missing, because nobody said its rate or price.
     pub fn cost_is_partial(&self) -> bool {
         match (self.self_hosted(), self.hosted()) {
+            (Some(_), _) if self.place.is_some() => self.ledger.unpriced_ms > 0,
             (Some(own), _) => own.rate.is_none() && self.ledger.awake_ms > 0,
             (None, Some(hosted)) => {
                 self.ledger.uncounted || (hosted.price.is_none() && self.ledger.requests > 0)

@@ -6,6 +6,7 @@ use chrono::{DateTime, Datelike, NaiveTime, TimeDelta, Utc};
 
 use super::backend::Backend;
 use super::id::{BackendId, ModelId};
+use super::ledger::Ledger;
 use super::live::WINDOW;
 use super::money::Usd;
 use super::{Fleet, Model};
@@ -69,7 +70,18 @@ impl Fleet {
     /// Dollars accrued since this process began to watch, fixed costs included.
     pub fn spent(&self) -> Usd {
         let fixed = over(self.fixed_per_hour(), self.now - self.started);
-        self.backends.iter().map(|b| b.ledger.total()).sum::<Usd>() + fixed
+        self.spent_by_present() + self.spent_by_past() + fixed
+    }
+
+    /// The part of it that backends cost which are here.
+    pub fn spent_by_present(&self) -> Usd {
+        self.backends.iter().map(|b| b.ledger.total()).sum()
+    }
+
+    /// The part of it that backends cost which are not here any more.
+    pub fn spent_by_past(&self) -> Usd {
+        let ledgers = self.past.values().filter_map(|it| it.ledger.as_ref());
+        ledgers.map(Ledger::total).sum()
     }
 
     /// Dollars accrued since midnight (UTC) or since this process began to watch, whichever is later.
@@ -80,10 +92,11 @@ impl Fleet {
             .single()
             .unwrap_or(self.now)
             .max(self.started);
-        let rows: Usd = self
-            .backends
-            .iter()
-            .flat_map(|b| b.ledger.minutes.iter())
+        let present = self.backends.iter().map(|b| &b.ledger);
+        let gone = self.past.values().filter_map(|it| it.ledger.as_ref());
+        let rows: Usd = present
+            .chain(gone)
+            .flat_map(|it| it.minutes.iter())
             .filter(|m| m.start >= midnight - TimeDelta::seconds(59))
             .map(|m| m.cost)
             .sum();
@@ -105,7 +118,15 @@ impl Fleet {
 
     /// The longest time that nobody watched a backend: what it cost meanwhile is in no figure.
     pub fn unobserved(&self) -> TimeDelta {
-        let longest = self.backends.iter().map(|b| b.ledger.unobserved_ms).max();
+        // What nobody counts at all is unknown for other reasons, and shown as that.
+        let counted = self.backends.iter().filter(|b| !b.ledger.uncounted);
+        let longest = counted.map(|b| b.ledger.unobserved_ms).max();
+        TimeDelta::milliseconds(longest.unwrap_or(0) as i64)
+    }
+
+    /// The longest time that nobody watched a backend from here, and that a Prometheus told of.
+    pub fn filled(&self) -> TimeDelta {
+        let longest = self.backends.iter().map(|b| b.ledger.filled_ms).max();
         TimeDelta::milliseconds(longest.unwrap_or(0) as i64)
     }
 

@@ -14,6 +14,9 @@ pub const MINUTES_KEPT: usize = 2 * 24 * 60;
 /// The account of one backend since this process began to watch.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Ledger {
+    /// When it began; of backends on clusters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<DateTime<Utc>>,
     /// Accrued up to here.
     pub until: Option<DateTime<Utc>>,
     /// Capacity, while allocated.
@@ -43,6 +46,18 @@ pub struct Ledger {
     /// Milliseconds that nobody watched, and that nothing is charged for.
     #[serde(default)]
     pub unobserved_ms: u64,
+    /// Milliseconds that nobody here watched, and that a Prometheus told of later.
+    #[serde(default)]
+    pub filled_ms: u64,
+    /// Milliseconds of allocated replicas in which nobody read what they did: idle or busy, nobody knows.
+    #[serde(default)]
+    pub unread_ms: u64,
+    /// Milliseconds of machines on a cluster whose price is not known: they are in no figure.
+    #[serde(default)]
+    pub unpriced_ms: u64,
+    /// The spans that nobody watched, oldest first; of backends on clusters, whose past somebody else may have seen.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub gaps: Vec<Span>,
     /// What it costs cannot be seen now: time goes by unobserved.
     #[serde(skip)]
     pub blind: bool,
@@ -52,6 +67,12 @@ pub struct Ledger {
     /// One row a minute, oldest first; the last one is still being written.
     pub minutes: Arc<VecDeque<Minute>>,
 }
+
+/// A span of time: from the first up to the second.
+pub type Span = (DateTime<Utc>, DateTime<Utc>);
+
+/// Gaps that are kept of one backend; older ones stay unobserved for good.
+const GAPS_KEPT: usize = 64;
 
 /// One minute of one backend.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,14 +108,57 @@ impl Ledger {
         self.awake.total() + self.tokens
     }
 
-    /// Realised dollars per million output tokens; `None` before the first token.
+    /// Realised dollars per million output tokens; `None` before the first token, and where some were not counted.
     pub fn per_million_output(&self) -> Option<Usd> {
-        per_million(self.total(), self.tokens_out)
+        per_million(self.total(), self.tokens_out).filter(|_| self.is_read())
     }
 
-    /// Realised dollars per million tokens, in and out alike; `None` before the first token.
+    /// Realised dollars per million tokens, in and out alike; `None` as above.
     pub fn per_million_blended(&self) -> Option<Usd> {
-        per_million(self.total(), self.tokens_in + self.tokens_out)
+        per_million(self.total(), self.tokens_in + self.tokens_out).filter(|_| self.is_read())
+    }
+
+    /// Whether enough of its time was read to say what it was used for, and what a token came to: nine tenths.
+    pub fn is_read(&self) -> bool {
+        self.unread_ms == 0 || self.unread_ms.saturating_mul(10) <= self.awake_ms
+    }
+
+    /// Begins the account earlier: what was before is a gap.
+    pub(super) fn reach_back(&mut self, from: DateTime<Utc>) {
+        if let Some(since) = self.since.filter(|since| from < *since) {
+            self.unobserved_ms += (since - from).num_milliseconds() as u64;
+            self.gaps.insert(0, (from, since));
+            self.since = Some(from);
+        }
+    }
+
+    /// Nobody watched from `from` to `to`; kept as a gap that may be filled later.
+    pub(super) fn miss(&mut self, from: DateTime<Utc>, to: DateTime<Utc>) {
+        if to <= from {
+            return;
+        }
+        self.unobserved_ms += (to - from).num_milliseconds() as u64;
+        match self.gaps.last_mut() {
+            Some(last) if last.1 == from => last.1 = to,
+            _ => self.gaps.push((from, to)),
+        }
+        if self.gaps.len() > GAPS_KEPT {
+            self.gaps.remove(0);
+        }
+    }
+}
+
+impl Minute {
+    /// Takes in what stands in another row: the two become one of a longer span.
+    pub fn add(&mut self, other: &Self) {
+        self.awake_ms += other.awake_ms;
+        self.busy_ms += other.busy_ms;
+        self.unobserved_ms += other.unobserved_ms;
+        self.requests += other.requests;
+        self.tokens_in += other.tokens_in;
+        self.tokens_out += other.tokens_out;
+        self.tokens += other.tokens;
+        self.cost += other.cost;
     }
 }
 

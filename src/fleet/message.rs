@@ -9,6 +9,7 @@ use super::backend::LogLine;
 use super::cluster::Seen;
 use super::cluster::plan::Plan;
 use super::engine::EngineSample;
+use super::fill::Told;
 use super::gpu::Gpu;
 use super::id::{BackendId, ModelId};
 use super::live::Headroom;
@@ -139,6 +140,15 @@ pub enum Observation {
         /// When, in fleet time.
         at: DateTime<Utc>,
     },
+    /// Somebody knows what a cluster cost before it was watched from here.
+    PastBegins {
+        /// Which cluster.
+        cluster: Arc<str>,
+        /// Since when.
+        from: DateTime<Utc>,
+    },
+    /// A piece of that.
+    Past(Box<Told>),
     /// An operation on a cluster came to its next step.
     Step {
         /// Whose.

@@ -104,7 +104,30 @@ impl Fleet {
                 counted,
                 at,
             } => {
-                self.change(&backend, |b| b.meter(requests, usage, counted, at));
+                let hosted = self.change(&backend, |b| {
+                    b.meter(requests, usage, counted, at);
+                    b.is_hosted()
+                });
+                if let (Some(hosted), true) = (hosted, requests > 0) {
+                    let answered = u32::try_from(requests).unwrap_or(u32::MAX);
+                    self.answered += requests;
+                    self.point(at, |point| {
+                        let side = if hosted {
+                            &mut point.to_hosted
+                        } else {
+                            &mut point.to_self
+                        };
+                        *side = side.saturating_add(answered);
+                    });
+                }
+                Vec::new()
+            }
+            Observation::PastBegins { cluster, from } => {
+                self.begin_past(&cluster, from);
+                Vec::new()
+            }
+            Observation::Past(told) => {
+                self.fill(&told);
                 Vec::new()
             }
             Observation::Machine { gpus, .. } => {

@@ -10,7 +10,7 @@ use super::ledger::Ledger;
 use super::message::{Actor, AuditEntry};
 use super::request::RequestRecord;
 use super::wake::WakeRecord;
-use super::{BackendId, Fleet};
+use super::{Backend, BackendId, Fleet};
 
 /// What is kept of one backend.
 #[derive(Clone, Debug, Default)]
@@ -27,6 +27,20 @@ pub struct Past {
     pub ledger: Option<Ledger>,
     /// Its past wakes, oldest first.
     pub wakes: VecDeque<Arc<WakeRecord>>,
+}
+
+impl Past {
+    /// What is kept of a backend of a cluster that is gone: it costs nothing from now on.
+    pub(super) fn of(gone: &Backend) -> Self {
+        let mut ledger = gone.ledger.clone();
+        // Should it come back, nothing was missed meanwhile.
+        ledger.until = None;
+        Self {
+            ledger: Some(ledger),
+            wakes: gone.wakes.clone(),
+            ..Self::default()
+        }
+    }
 }
 
 impl Fleet {

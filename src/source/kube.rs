@@ -9,6 +9,7 @@ mod log;
 mod machines;
 mod meters;
 mod object;
+mod past;
 mod permit;
 mod read;
 mod settings;
@@ -43,6 +44,7 @@ use crate::fleet::cluster::object::Kind;
 use crate::fleet::cluster::{Cluster, Part, PartState, Seen};
 
 pub use settings::{Named, NodePrice, Prices, Settings};
+pub(in crate::source) use watch::form as encoded;
 
 /// Batches of changes on their way; a list of thousands comes in pages of hundreds.
 const CHANGES: usize = 64;
@@ -249,6 +251,7 @@ impl Reading {
             of.all(|(_, state)| *state != PartState::Loading)
         };
         let pods_known = ready(Kind::Pod);
+        let nodes_known = ready(Kind::Node) && ready(Kind::AiGatewayRoute);
         // Whose a machine is, only one who sees all pods can say.
         let sees_all = self.settings.namespaces.is_empty() && self.settings.selector.is_none();
         let spare = if sees_all && pods_known {
@@ -301,6 +304,10 @@ impl Reading {
         self.told = self.findings.found.iter().map(|it| it.id.clone()).collect();
         seen.whole = pods_known;
         self.send(seen).await;
+        if pods_known && nodes_known {
+            self.feeds
+                .ask_past(&self.settings, &self.findings, &self.world);
+        }
         if self.out.is_closed() {
             Err(())
         } else {
@@ -331,7 +338,7 @@ impl Reading {
                 }),
             }
         }
-        parts.extend(self.feeds.part());
+        parts.extend(self.feeds.parts());
         self.cluster.parts = parts;
         self.cluster.permits.clone_from(&self.world.permits);
     }

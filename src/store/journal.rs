@@ -1,22 +1,33 @@
 //! What is new in a picture since the last one, as rows.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
+use std::time::Duration;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, DurationRound, TimeDelta, Utc};
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use super::Store;
 use super::rows::{Desired, Row};
+use crate::fleet::ledger::{Ledger, Minute};
 use crate::fleet::message::AuditEntry;
 use crate::fleet::request::RequestRecord;
+use crate::fleet::restore::Past;
 use crate::fleet::wake::WakeRecord;
 use crate::fleet::{Backend, BackendId, Fleet};
+
+/// Clusters have thousands of backends, and decide themselves what is: their accounts are kept this often, by the hour.
+const CLUSTERS_EVERY: Duration = Duration::from_secs(60);
 
 /// Keeps a store in step with a fleet.
 #[derive(Debug)]
 pub struct Journal {
     store: Store,
+    /// When the next rows of a fleet on clusters are due; `None` for any other fleet.
+    due: Option<Instant>,
+    /// What the store had of backends on clusters at the start.
+    past: Arc<BTreeMap<BackendId, Arc<Past>>>,
     configured: HashMap<BackendId, u32>,
     seen: HashMap<BackendId, Seen>,
     audit: Option<Arc<AuditEntry>>,
@@ -45,6 +56,18 @@ impl Journal {
             audit: fleet.audit.back().cloned(),
             configured,
             store,
+            due: None,
+            past: Arc::default(),
+        }
+    }
+
+    /// The same for a fleet on clusters, whose backends are found one by one.
+    pub fn of_clusters(store: Store, fleet: &Fleet) -> Self {
+        let due = Some(Instant::now() + CLUSTERS_EVERY);
+        Self {
+            due,
+            past: Arc::clone(&fleet.past),
+            ..Self::new(store, fleet, HashMap::new())
         }
     }
 
@@ -71,6 +94,58 @@ impl Journal {
     }
 
     fn take(&mut self, fleet: &Fleet) {
+        if self.due.is_some() {
+            self.take_clusters(fleet);
+        } else {
+            self.take_backends(fleet);
+        }
+        self.take_audit(fleet);
+    }
+
+    /// Only accounts and wakes: what operators want stands on the clusters.
+    fn take_clusters(&mut self, fleet: &Fleet) {
+        self.store.record(Row::Started(fleet.started));
+        for b in &fleet.backends {
+            let known = self.seen.get(&b.id);
+            if known.is_some_and(|it| Arc::ptr_eq(&it.picture, b)) {
+                continue;
+            }
+            let past = self.past.get(&b.id);
+            let (rows, wake) = match (known, past) {
+                (Some(it), _) => (Some(&it.picture.ledger.minutes), it.wake.as_ref()),
+                (None, Some(it)) => (it.ledger.as_ref().map(|it| &it.minutes), it.wakes.back()),
+                (None, None) => (None, None),
+            };
+            let before = rows.map(|it| hours(it)).unwrap_or_default();
+            for row in hours(&b.ledger.minutes) {
+                let at = before.binary_search_by_key(&row.start, |it| it.start);
+                if at.is_err() || at.is_ok_and(|at| before[at] != row) {
+                    self.store.record(Row::Minute(b.id.clone(), row));
+                }
+            }
+            record_wakes(&self.store, b, wake);
+            record_ledger(&self.store, &b.id, &b.ledger);
+            self.seen.insert(b.id.clone(), Seen::now(b, b.weight));
+        }
+        // The last of those that left.
+        self.seen.retain(|id, _| {
+            let past = fleet.past.get(id).and_then(|it| it.ledger.as_ref());
+            if let Some(ledger) = past {
+                for row in hours(&ledger.minutes) {
+                    self.store.record(Row::Minute(id.clone(), row));
+                }
+                let until = Some(ledger.until.unwrap_or(fleet.now));
+                let ledger = Ledger {
+                    until,
+                    ..ledger.clone()
+                };
+                record_ledger(&self.store, id, &ledger);
+            }
+            past.is_none()
+        });
+    }
+
+    fn take_backends(&mut self, fleet: &Fleet) {
         for b in &fleet.backends {
             let configured = self.configured.get(&b.id).copied().unwrap_or(b.weight);
             let Some(seen) = self.seen.get_mut(&b.id) else {
@@ -80,6 +155,9 @@ impl Journal {
                 seen.take(&self.store, b, configured);
             }
         }
+    }
+
+    fn take_audit(&mut self, fleet: &Fleet) {
         let known = |entry: &Arc<AuditEntry>| {
             self.audit
                 .as_ref()
@@ -99,6 +177,13 @@ impl Journal {
 
     /// Keeps what is new, and what was recorded before with it.
     pub fn seal(&mut self, fleet: &Fleet) {
+        if let Some(due) = &mut self.due {
+            let now = Instant::now();
+            if now < *due {
+                return;
+            }
+            *due = now + CLUSTERS_EVERY;
+        }
         self.take(fleet);
         self.store.seal();
     }
@@ -127,15 +212,7 @@ impl Seen {
             store.record(Row::Desired(b.id.clone(), desired.clone()));
             self.desired = desired;
         }
-        let known = |wake: &Arc<WakeRecord>| {
-            self.wake
-                .as_ref()
-                .is_some_and(|last| Arc::ptr_eq(last, wake))
-        };
-        let new = b.wakes.iter().rev().take_while(|wake| !known(wake)).count();
-        for wake in b.wakes.iter().skip(b.wakes.len() - new) {
-            store.record(Row::Wake(b.id.clone(), Arc::clone(wake)));
-        }
+        record_wakes(store, b, self.wake.as_ref());
         self.wake = b.wakes.back().cloned();
         let minutes = b.ledger.minutes.iter().rev();
         for minute in
@@ -144,9 +221,38 @@ impl Seen {
             store.record(Row::Minute(b.id.clone(), minute.clone()));
         }
         self.minute = b.ledger.minutes.back().map(|minute| minute.start);
-        let mut ledger = b.ledger.clone();
-        ledger.minutes = Arc::default();
-        store.record(Row::Ledger(b.id.clone(), Box::new(ledger)));
+        record_ledger(store, &b.id, &b.ledger);
         self.picture = Arc::clone(b);
     }
+}
+
+fn record_ledger(store: &Store, id: &BackendId, ledger: &Ledger) {
+    let mut ledger = ledger.clone();
+    ledger.minutes = Arc::default();
+    store.record(Row::Ledger(id.clone(), Box::new(ledger)));
+}
+
+/// Records the wakes that came after `last`.
+fn record_wakes(store: &Store, b: &Backend, last: Option<&Arc<WakeRecord>>) {
+    let known = |wake: &Arc<WakeRecord>| last.is_some_and(|last| Arc::ptr_eq(last, wake));
+    let new = b.wakes.iter().rev().take_while(|wake| !known(wake)).count();
+    for wake in b.wakes.iter().skip(b.wakes.len() - new) {
+        store.record(Row::Wake(b.id.clone(), Arc::clone(wake)));
+    }
+}
+
+/// Rows by the hour.
+fn hours(rows: &VecDeque<Minute>) -> VecDeque<Minute> {
+    let hour = |at: DateTime<Utc>| at.duration_trunc(TimeDelta::hours(1)).unwrap_or(at);
+    let mut out: VecDeque<Minute> = VecDeque::new();
+    for row in rows {
+        match out.back_mut() {
+            Some(last) if last.start == hour(row.start) => last.add(row),
+            _ => out.push_back(Minute {
+                start: hour(row.start),
+                ..row.clone()
+            }),
+        }
+    }
+    out
 }

@@ -84,7 +84,9 @@ pub struct Kept {
 /// Writes one row.
 pub(super) fn write(to: &Transaction<'_>, row: &Row) -> rusqlite::Result<()> {
     let sql = match row {
-        Row::Started(_) => "INSERT OR IGNORE INTO fleet VALUES ('started', ?1)",
+        Row::Started(_) => {
+            "INSERT INTO fleet VALUES ('started', ?1) ON CONFLICT (key) DO UPDATE SET value = min(value, excluded.value)"
+        }
         Row::Desired(..) => "INSERT OR REPLACE INTO desired VALUES (?1, ?2)",
         Row::Ledger(..) => "INSERT OR REPLACE INTO ledger VALUES (?1, ?2)",
         Row::Minute(..) => "INSERT OR REPLACE INTO minute VALUES (?1, ?2, ?3)",

@@ -91,6 +91,18 @@ pub fn open(path: &Path) -> Result<Connection, StoreError> {
     Ok(file)
 }
 
+/// Opens a store to read it alone.
+///
+/// # Errors
+/// Where there is none.
+pub(super) fn look(path: &Path) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    Connection::open_with_flags(path, flags).map_err(|cause| StoreError::File {
+        path: path.display().to_string(),
+        cause,
+    })
+}
+
 /// Looks at every page; what is wrong, or nothing.
 ///
 /// # Errors

@@ -1,13 +1,16 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, DurationRound as _, TimeDelta, Utc};
 
-use super::{Keep, Kept, Row, Store, check, open, vacuum};
-use crate::fleet::Usd;
-use crate::fleet::backend::Pin;
+use super::{Journal, Keep, Kept, Row, Store, check, open, vacuum};
+use crate::fleet::backend::{Hosted, Kind, Pin, Price};
+use crate::fleet::cluster::{Cluster, Seen, SeenBackend, SeenModel};
 use crate::fleet::ledger::{Ledger, Minute};
 use crate::fleet::message::{Actor, AuditEntry};
+use crate::fleet::request::Usage;
+use crate::fleet::restore::Past;
+use crate::fleet::{Fleet, Observation, Usd};
 use crate::store::Desired;
 
 fn at(seconds: i64) -> DateTime<Utc> {
@@ -230,4 +233,116 @@ async fn what_is_old_or_too_much_is_given_up_and_the_accounts_stay() {
         .query_row("SELECT count(*) FROM request", [], |row| row.get(0))
         .unwrap();
     assert_eq!(count, 10_004, "one piece was enough");
+}
+
+/// What a cluster says that has one hosted backend, or none.
+fn seen(there: bool) -> Seen {
+    let azure = SeenBackend {
+        id: "llm/azure".into(),
+        model: "chat".into(),
+        kind: Kind::Hosted(Hosted {
+            provider: "Azure OpenAI".into(),
+            price: Some(Price {
+                input: Usd::ZERO,
+                cached: Usd::ZERO,
+                output: "0.60".parse().unwrap(),
+            }),
+        }),
+        weight: 1,
+        place: None,
+    };
+    Seen {
+        cluster: "prod".into(),
+        facts: Some(Box::new(Cluster {
+            name: "prod".into(),
+            ..Cluster::default()
+        })),
+        models: Some(vec![SeenModel {
+            id: "chat".into(),
+            backends: if there {
+                vec![azure.id.clone()]
+            } else {
+                Vec::new()
+            },
+            routes: Vec::new(),
+        }]),
+        backends: if there { vec![azure] } else { Vec::new() },
+        whole: true,
+    }
+}
+
+fn used(fleet: &mut Fleet, output: u64, at: DateTime<Utc>) {
+    fleet.observe(Observation::Metered {
+        backend: "llm/azure".into(),
+        requests: 1,
+        usage: Usage {
+            output,
+            ..Usage::default()
+        },
+        counted: true,
+        at,
+    });
+}
+
+#[tokio::test]
+async fn a_console_goes_on_with_the_accounts_of_a_cluster() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("fleet.db");
+    let now = Utc::now().duration_trunc(TimeDelta::hours(1)).unwrap();
+    let begin = now - TimeDelta::hours(3);
+    let (store, _, writer) = Store::start(path.clone(), Keep::default());
+    let mut fleet = Fleet::new("prod", begin);
+    let mut journal = Journal::of_clusters(store, &fleet);
+    for (minute, output) in [(0, 1_000_000), (1, 1_000_000), (70, 500_000)] {
+        let at = begin + TimeDelta::minutes(minute);
+        let seen = Box::new(seen(true));
+        fleet.observe(Observation::Cluster { seen, at });
+        used(&mut fleet, output, at);
+        assert!(journal.flush(&fleet).await.unwrap());
+    }
+    // It leaves: its account stays, here and in the next console.
+    let at = begin + TimeDelta::minutes(75);
+    let gone = Box::new(seen(false));
+    fleet.observe(Observation::Cluster { seen: gone, at });
+    assert_eq!(fleet.spent(), "1.5".parse().unwrap());
+    assert!(journal.flush(&fleet).await.unwrap());
+    drop(journal);
+    writer.join().unwrap();
+
+    let kept = read(&path);
+    let ledger = &kept.ledgers[&"llm/azure".into()];
+    let rows: Vec<_> = ledger
+        .minutes
+        .iter()
+        .map(|it| (it.start - begin, it.tokens_out))
+        .collect();
+    assert_eq!(
+        rows,
+        [
+            (TimeDelta::zero(), 2_000_000),
+            (TimeDelta::hours(1), 500_000)
+        ],
+        "by the hour"
+    );
+    let past = Past {
+        ledger: Some(ledger.clone()),
+        ..Past::default()
+    };
+    let mut next = Fleet::new("prod", now);
+    next.past = Arc::new([("llm/azure".into(), Arc::new(past))].into());
+    next.restore(kept.started, kept.requests, kept.audit);
+    assert_eq!(
+        (next.started, next.spent()),
+        (begin, "1.5".parse().unwrap())
+    );
+    let back = Box::new(seen(true));
+    next.observe(Observation::Cluster {
+        seen: back,
+        at: now,
+    });
+    used(&mut next, 500_000, now);
+    assert_eq!(next.spent(), "1.8".parse().unwrap());
+    let ledger = &next.backend(&"llm/azure".into()).unwrap().ledger;
+    assert_eq!(ledger.gaps, [(at, now)], "in between nobody watched");
+    assert!(next.past.is_empty());
 }

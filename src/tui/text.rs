@@ -1,6 +1,6 @@
 //! Figures as people read them: right-aligned by the caller, never longer than their column.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 
 /// An age in one or two units: `41s`, `11m`, `2h14m`, `3d4h`.
 pub fn age(span: TimeDelta) -> String {
@@ -11,6 +11,16 @@ pub fn age(span: TimeDelta) -> String {
         3600..86_400 => format!("{}h{:02}m", s / 3600, s / 60 % 60),
         _ => format!("{}d{}h", s / 86_400, s / 3600 % 24),
     }
+}
+
+/// A moment of the past, in as few words as tell which: `14:05`, `Thu 14:05`, `Nov 01`.
+pub fn moment(at: DateTime<Utc>, now: DateTime<Utc>) -> String {
+    let form = match now - at {
+        ago if ago < TimeDelta::hours(24) => "%H:%M",
+        ago if ago < TimeDelta::days(6) => "%a %H:%M",
+        _ => "%b %d",
+    };
+    at.format(form).to_string()
 }
 
 /// A running time: `0:34`, `6:48`, `1:02:07`.

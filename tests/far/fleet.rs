@@ -54,6 +54,7 @@ pub(crate) fn fleet() -> Fleet {
         machine: None,
         clusters: Vec::new(),
         namespace: None,
+        past: Arc::default(),
         dropped: 0,
     }
 }

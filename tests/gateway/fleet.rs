@@ -115,6 +115,7 @@ pub(crate) fn fleet(backends: Vec<Backend>) -> Fleet {
         machine: None,
         clusters: Vec::new(),
         namespace: None,
+        past: std::sync::Arc::default(),
         dropped: 0,
     }
 }

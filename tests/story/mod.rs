@@ -279,6 +279,7 @@ impl Story {
             machine: None,
             clusters: Vec::new(),
             namespace: None,
+            past: std::sync::Arc::default(),
             dropped: 0,
         }
     }

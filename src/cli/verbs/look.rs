@@ -289,6 +289,8 @@ pub(super) fn cost(fleet: &Fleet, output: Output) -> Result<()> {
                     "awake_ms": b.ledger.awake_ms,
                     "busy_ms": b.ledger.busy_ms,
                     "dollars": b.ledger.total(),
+                    "dollars_partial": b.cost_is_partial(),
+                    "unobserved_ms": b.ledger.unobserved_ms,
                     "dollars_idle": b.ledger.idle.total(),
                     "dollars_tokens": b.ledger.tokens,
                     "dollars_per_million_output": per_million(b),
@@ -296,10 +298,17 @@ pub(super) fn cost(fleet: &Fleet, output: Output) -> Result<()> {
             })
             .collect();
         return table::document(json!({
-            "since": fleet.started, "now": fleet.now, "unobserved_ms": fleet.unobserved().num_milliseconds(), "dollars": fleet.spent(), "dollars_per_hour": fleet.burn(), "backends": told,
+            "since": fleet.started, "now": fleet.now, "unobserved_ms": fleet.unobserved().num_milliseconds(), "from_prometheus_ms": fleet.filled().num_milliseconds(), "dollars": fleet.spent(), "dollars_gone": fleet.spent_by_past(), "dollars_per_hour": fleet.burn(), "backends": told,
         }));
     }
     let money = |amount: Usd| format!("{amount:.4}");
+    let known = |amount: Usd, partial: bool| {
+        if partial {
+            "?".to_owned()
+        } else {
+            money(amount)
+        }
+    };
     let rows: Vec<Vec<String>> = fleet
         .backends
         .iter()
@@ -310,8 +319,11 @@ pub(super) fn cost(fleet: &Fleet, output: Output) -> Result<()> {
                 b.ledger.tokens_in.to_string(),
                 b.ledger.tokens_out.to_string(),
                 format!("{:.2}", b.ledger.awake_ms as f64 / 3.6e6),
-                money(b.ledger.total()),
-                money(b.ledger.idle.total()),
+                known(b.ledger.total(), b.cost_is_partial()),
+                known(
+                    b.ledger.idle.total(),
+                    b.cost_is_partial() || b.use_is_unknown(),
+                ),
                 per_million(b).map_or(NONE.to_owned(), money),
             ]
         })
@@ -327,16 +339,25 @@ pub(super) fn cost(fleet: &Fleet, output: Output) -> Result<()> {
         ">$/M OUT",
     ];
     table::print(&heads, &rows)?;
-    let missed = fleet.unobserved();
-    let missed = if missed >= TimeDelta::seconds(1) {
-        format!(", {} of it unobserved", ago(missed))
-    } else {
-        String::new()
+    let part = |span: TimeDelta, what: &str| {
+        if span >= TimeDelta::seconds(1) {
+            format!(", {} of it {what}", ago(span))
+        } else {
+            String::new()
+        }
     };
+    let gone = match fleet.spent_by_past() {
+        gone if gone > Usd::ZERO => format!(" (${gone} by backends that are not here any more)"),
+        _ => String::new(),
+    };
+    let partial = fleet.backends.iter().any(|b| b.cost_is_partial());
     table::say(&format!(
-        "\n${} since {}{missed}",
+        "\n{}${}{gone} since {}{}{}",
+        if partial { "at least " } else { "" },
         fleet.spent(),
-        fleet.started.format("%a %H:%M")
+        fleet.started.format("%a %b %d %H:%M"),
+        part(fleet.filled(), "from Prometheus"),
+        part(fleet.unobserved(), "unobserved"),
     ))
 }
 

@@ -11,12 +11,13 @@ use crate::fleet::wake::State;
 use crate::fleet::{Backend, Fleet, Usd};
 
 /// Kinds without which little is known, and what that is.
-const ESSENTIAL: [(&str, &str); 5] = [
+const ESSENTIAL: [(&str, &str); 6] = [
     ("pods", "whether anything runs"),
     ("deployments.apps", "what there is"),
     ("nodes", "what it costs"),
     ("events.events.k8s.io", "why pods wait"),
     (super::PAGES, "load, latency and whether engines are idle"),
+    (super::PAST, "what it cost before"),
 ];
 
 impl Fleet {

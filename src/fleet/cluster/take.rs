@@ -12,6 +12,7 @@ use crate::fleet::ledger::Ledger;
 use crate::fleet::live::Live;
 use crate::fleet::message::{Actor, AuditEntry};
 use crate::fleet::model::{ColdPolicy, DataPath, MAX_WAITING, Model};
+use crate::fleet::restore::Past;
 use crate::fleet::wake::State;
 use crate::fleet::{Backend, BackendId, Fleet, ModelId};
 
@@ -43,6 +44,7 @@ impl Fleet {
             (!model.backends.is_empty()).then(|| Arc::new(model))
         });
         part.models = models.collect();
+        Arc::make_mut(&mut part.past).retain(|id, _| id.as_str().starts_with(&prefix));
         part.clusters.retain(|it| *it.name == *cluster);
         part.name = format!("{}: {cluster}", self.name);
         part.review();
@@ -98,7 +100,12 @@ impl Fleet {
     fn take_backend(&mut self, seen: SeenBackend, now: DateTime<Utc>) {
         let at = self.backends.iter().position(|b| b.id == seen.id);
         let at = at.unwrap_or_else(|| {
-            self.backends.push(Arc::new(new(&seen, now)));
+            let past = self.past.get(&seen.id).cloned();
+            if past.is_some() {
+                Arc::make_mut(&mut self.past).remove(&seen.id);
+            }
+            self.backends
+                .push(Arc::new(new(&seen, past.as_deref(), now)));
             self.backends.len() - 1
         });
         let gap = self.gap();
@@ -142,8 +149,12 @@ impl Fleet {
         let clusters = &self.clusters;
         let at_of = |b: &Backend| cluster_of(b, clusters);
         let here = clusters.iter().position(|it| *it.name == *cluster);
-        self.backends
-            .retain(|b| order.contains_key(&b.id) || at_of(b) != here);
+        let stays = |b: &Backend| order.contains_key(&b.id) || at_of(b) != here;
+        for gone in self.backends.iter().filter(|b| !stays(b)) {
+            let past = Past::of(gone);
+            Arc::make_mut(&mut self.past).insert(gone.id.clone(), Arc::new(past));
+        }
+        self.backends.retain(|b| stays(b));
         // Stable: those of another cluster keep the order that it gave them.
         self.backends
             .sort_by_key(|b| (at_of(b), order.get(&b.id).copied()));
@@ -260,8 +271,8 @@ fn model(seen: SeenModel) -> Model {
     }
 }
 
-fn new(seen: &SeenBackend, now: DateTime<Utc>) -> Backend {
-    Backend {
+fn new(seen: &SeenBackend, past: Option<&Past>, now: DateTime<Utc>) -> Backend {
+    let mut one = Backend {
         id: seen.id.clone(),
         model: seen.model.clone(),
         kind: seen.kind.clone(),
@@ -279,16 +290,21 @@ fn new(seen: &SeenBackend, now: DateTime<Utc>) -> Backend {
         sample: None,
         gpus: Arc::new([]),
         ledger: Ledger {
+            since: Some(now),
             until: Some(now),
-            // Until a gateway's page says otherwise.
-            uncounted: matches!(seen.kind, Kind::Hosted(_)),
             ..Ledger::default()
         },
-        wakes: VecDeque::new(),
+        wakes: past.map(|it| it.wakes.clone()).unwrap_or_default(),
         log: VecDeque::new(),
         place: None,
         doing: None,
+    };
+    if let Some(ledger) = past.and_then(|it| it.ledger.clone()) {
+        one.take_up(ledger, now);
     }
+    // Until a gateway's page says otherwise.
+    one.ledger.uncounted = one.is_hosted();
+    one
 }
 
 /// Which cluster a backend is on, by its place in the list; one that is hosted is by its name.

@@ -10,6 +10,7 @@ use super::build;
 use super::find::{Findings, Found};
 use super::log::{Logs, Source, why_it_ended};
 use super::object::{Key, Pod};
+use super::past::Past;
 use super::permit;
 use super::read::{Engine, Paged, Reader, Wanted, Way, read};
 use super::settings::Settings;
@@ -18,7 +19,7 @@ use super::world::{Change, World};
 use crate::clock::Clock;
 use crate::cluster::{Api, Served};
 use crate::fleet::cluster::place::Phase;
-use crate::fleet::cluster::{PAGES, Part, PartState, SeenBackend};
+use crate::fleet::cluster::{PAGES, PAST, Part, PartState, SeenBackend};
 use crate::fleet::{BackendId, Observation};
 
 /// Backends whose logs are followed for good; in a larger fleet only those of a start are.
@@ -41,6 +42,9 @@ pub(super) struct Feeds {
     counting: watch::Sender<Arc<Counting>>,
     prefix: Option<Arc<str>>,
     tasks: Vec<AbortOnDropHandle<()>>,
+    reader: Reader,
+    past: watch::Receiver<Option<PartState>>,
+    tell_past: watch::Sender<Option<PartState>>,
 }
 
 impl Feeds {
@@ -60,9 +64,10 @@ impl Feeds {
             out: out.clone(),
             clock,
         };
+        let (tell_past, told_past) = watch::channel(None);
         let (counting, counts) = watch::channel(Arc::default());
         let counter = AbortOnDropHandle::new(tokio::spawn(count(reader.clone(), counts)));
-        let reading = AbortOnDropHandle::new(tokio::spawn(read(reader, wants, tell)));
+        let reading = AbortOnDropHandle::new(tokio::spawn(read(reader.clone(), wants, tell)));
         Self {
             api: api.clone(),
             engines: BTreeMap::new(),
@@ -77,6 +82,9 @@ impl Feeds {
             counting,
             prefix: settings.prefix.clone(),
             tasks: vec![reading, counter],
+            reader,
+            past: told_past,
+            tell_past,
         }
     }
 
@@ -97,9 +105,31 @@ impl Feeds {
         self.answers = Some(out.downgrade());
     }
 
-    /// Until the way in which pages are read has changed.
+    /// Has what nobody watched asked for, once.
+    pub(super) fn ask_past(&mut self, settings: &Settings, findings: &Findings, world: &World) {
+        if self.past.borrow().is_some() {
+            return;
+        }
+        let Some(past) = Past::of(&self.reader, settings, findings, world) else {
+            return;
+        };
+        self.tell_past.send_replace(Some(PartState::Loading));
+        let tell = self.tell_past.clone();
+        let asking = async move {
+            let end = past.fill().await;
+            tell.send_replace(Some(end));
+        };
+        self.tasks
+            .push(AbortOnDropHandle::new(tokio::spawn(asking)));
+    }
+
+    /// Until the way in which pages are read has changed, or what is known of the past.
     pub(super) async fn changed(&mut self) {
-        if self.way.changed().await.is_err() {
+        let gone = tokio::select! {
+            way = self.way.changed() => way.is_err(),
+            past = self.past.changed() => past.is_err(),
+        };
+        if gone {
             // It never will again.
             std::future::pending::<()>().await;
         }
@@ -110,8 +140,16 @@ impl Feeds {
         self.way.borrow().words().map(Into::into)
     }
 
-    /// How pages stand, beside what is watched.
-    pub(super) fn part(&self) -> Option<Part> {
+    /// How pages and the past stand, beside what is watched.
+    pub(super) fn parts(&self) -> impl Iterator<Item = Part> {
+        let past = self.past.borrow().clone().map(|state| Part {
+            resource: PAST.into(),
+            state,
+        });
+        self.pages().into_iter().chain(past)
+    }
+
+    fn pages(&self) -> Option<Part> {
         let state = match &*self.way.borrow() {
             Way::Unknown => return None,
             Way::Direct | Way::Proxy | Way::Prometheus => PartState::Followed,

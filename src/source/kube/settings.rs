@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use chrono::{NaiveDate, TimeDelta};
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 
 use crate::fleet::backend::Price;
 use crate::fleet::{BackendId, Usd};
@@ -31,6 +31,8 @@ pub struct Settings {
     pub cap: TimeDelta,
     /// Where a Prometheus is, which has what pods say.
     pub prometheus: Option<String>,
+    /// Since when that Prometheus is asked for what nobody watched; `None`: not at all.
+    pub past: Option<DateTime<Utc>>,
 }
 
 /// A workload that the config names.
@@ -94,6 +96,7 @@ impl Settings {
             budget: TimeDelta::minutes(8),
             cap: TimeDelta::minutes(10),
             prometheus: None,
+            past: None,
         }
     }
 

@@ -27,7 +27,7 @@ const NEAR: Duration = Duration::from_millis(800);
 /// Gateways' containers that count tokens, with the port of their page: Envoy AI Gateway's, agentgateway's.
 const COUNTERS: [(&str, u16); 2] = [("ai-gateway-extproc", 1064), ("agentgateway", 15020)];
 /// What Prometheus is asked for, where no gateway's pod is seen.
-const SERIES: &str =
+pub(super) const SERIES: &str =
     "{__name__=~\"(agentgateway_)?gen_ai_client_token_usage(_token)?_(sum|count)\"}";
 
 /// It as a source.
@@ -49,8 +49,8 @@ struct Gateway {
 
 /// A hosted backend whose tokens a gateway counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Target {
-    id: BackendId,
+pub(super) struct Target {
+    pub id: BackendId,
     /// `namespace/name` of its AIServiceBackend.
     backend: Box<str>,
     model: ModelId,
@@ -115,8 +115,13 @@ impl Counting {
         Self { gateways, hosted }
     }
 
+    /// Backends that a gateway counts for.
+    pub(super) fn ids(&self) -> impl Iterator<Item = &BackendId> {
+        self.hosted.iter().map(|it| &it.id)
+    }
+
     /// Whose a total is; `Err` names whom it may be of.
-    fn whose(&self, it: &Counted<'_>) -> Result<&Target, Vec<&Target>> {
+    pub(super) fn whose(&self, it: &Counted<'_>) -> Result<&Target, Vec<&Target>> {
         let asked = |of: &&Target| it.models.iter().any(|model| *of.model.as_str() == **model);
         if let Some(backend) = &it.backend {
             let all = self.hosted.iter().filter(|of| *of.backend == **backend);

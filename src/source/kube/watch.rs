@@ -299,7 +299,7 @@ impl Follower {
 }
 
 /// As part of a query.
-pub(super) fn form(text: &str) -> String {
+pub(in crate::source) fn form(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {

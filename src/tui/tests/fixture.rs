@@ -504,6 +504,7 @@ pub(in crate::tui) fn fleet() -> Fleet {
         machine: None,
         clusters: Vec::new(),
         namespace: None,
+        past: Arc::default(),
         dropped: 0,
     }
 }

@@ -210,7 +210,7 @@ fn tiles(app: &App) -> Vec<Tile> {
                 faint(format!(
                     "{} from {}",
                     text::age(watched),
-                    fleet.started.format("%H:%M")
+                    text::moment(fleet.started, fleet.now)
                 )),
                 faint(format!("in {}", text::age(watched))),
             ],

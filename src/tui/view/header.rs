@@ -44,7 +44,7 @@ pub(super) fn render(app: &App, area: Rect, buf: &mut Buffer) {
     };
     let since = vec![
         span(
-            format!("since {} ", fleet.started.format("%H:%M")),
+            format!("since {} ", text::moment(fleet.started, fleet.now)),
             Role::Dim,
         ),
         span(format!("${}", grouped(fleet.spent())), Role::Text),

@@ -36,12 +36,17 @@ pub(super) fn render(app: &App, area: Rect, buf: &mut Buffer) {
         Span::styled(
             format!(
                 "  since {}, {}",
-                fleet.started.format("%H:%M"),
+                text::moment(fleet.started, fleet.now),
                 text::age(watched(fleet))
             ),
             theme.of(Role::Dim),
         ),
     ]);
+    let filled = fleet.filled();
+    if filled >= TimeDelta::seconds(1) {
+        let filled = format!(", {} of it from Prometheus", text::age(filled));
+        title.push_span(Span::styled(filled, theme.of(Role::Dim)));
+    }
     let missed = fleet.unobserved();
     if missed >= TimeDelta::seconds(1) {
         let missed = format!(", {} of it unobserved", text::age(missed));
@@ -62,26 +67,28 @@ pub(super) fn render(app: &App, area: Rect, buf: &mut Buffer) {
     }
     let mut rows: grid::Rows = fleet.backends.iter().map(|b| row(theme, b)).collect();
     // Fixed costs and total stay in sight, whatever scrolls above them.
-    rows.push(closing(
-        theme,
-        "fixed costs",
-        fleet.spent() - fleet.backends.iter().map(|b| b.ledger.total()).sum(),
-        false,
-        &[],
-    ));
-    rows.push(total(app));
+    let gone = fleet.spent_by_past();
+    let fixed = fleet.spent() - fleet.spent_by_present() - gone;
+    let mut closings = Vec::new();
+    if gone > Usd::ZERO {
+        closings.push(closing(theme, "no longer here", gone, false, &[]));
+    }
+    closings.push(closing(theme, "fixed costs", fixed, false, &[]));
+    closings.push(total(app));
+    let last = closings.len();
+    rows.extend(closings);
     let chosen = app
         .selected
         .as_ref()
         .and_then(|id| fleet.backends.iter().position(|b| b.id == *id));
     let shown = usize::from(inner.height.saturating_sub(1));
-    if rows.len() > shown && shown > 2 {
+    if rows.len() > shown && shown > last {
         let hidden = rows.len() - shown;
         let first = chosen
             .unwrap_or(0)
-            .saturating_sub((shown - 2) / 2)
+            .saturating_sub((shown - last) / 2)
             .min(hidden);
-        rows.drain(first + shown - 2..rows.len() - 2);
+        rows.drain(first + shown - last..rows.len() - last);
         rows.drain(..first);
         grid::render(
             theme,

@@ -37,7 +37,7 @@ pub(super) fn render(app: &App, model: &Model, area: Rect, buf: &mut Buffer) {
     let summary = Line::styled(
         format!(
             "realised since {} {} list from the config",
-            fleet.started.format("%H:%M"),
+            text::moment(fleet.started, fleet.now),
             theme.glyphs.dot
         ),
         theme.of(Role::Dim),

@@ -120,6 +120,7 @@ impl Feeds {
         Some(Part {
             resource: PAGES.into(),
             state,
+            odd: None,
         })
     }
 

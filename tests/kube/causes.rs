@@ -57,6 +57,41 @@ async fn what_a_former_pod_of_the_same_name_was_told_is_not_told_of_it() {
 }
 
 #[tokio::test]
+async fn why_an_engine_ended_is_read_for_each_pod_of_a_name() {
+    let (bench, open) = begun().await;
+    let (path, pod) = (format!("pods/{HERE}/{POD}"), format!("{HERE}/{POD}"));
+    let first = bench.fake.get(&path).unwrap();
+    let crashed = |said: &str| {
+        bench.fake.log(&pod, said);
+        bench.fake.restart_log(&pod);
+        let ended =
+            json!({"terminated": {"exitCode": 1, "reason": "Error", "finishedAt": at("03:10:00")}});
+        let running = json!({"running": {"startedAt": at("03:11:00")}});
+        container(&bench, &running, 1, &ended, false);
+    };
+    crashed("torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB.");
+    sees_trouble(
+        &open,
+        "the GPU's memory does not suffice, once: CUDA out of memory; lower --gpu-memory-utilization or --max-num-seqs, or take more or larger GPUs (lower --gpu-memory-utilization or --max-model-len, or use more GPUs)",
+    )
+    .await;
+    // Nobody hears of its end: a watch that was too old is listed anew, and there is another.
+    bench.fake.stop().await;
+    bench.fake.delete(&path);
+    let mut next = first.clone();
+    next["metadata"]["uid"] = "another".into();
+    bench.fake.put(next);
+    crashed("OSError: You are trying to access a gated repo.");
+    bench.fake.expire_everything();
+    bench.fake.restart().await;
+    open.sees("llm/chat", "has another reason", |b| {
+        let trouble = b.place.as_ref().and_then(|it| it.trouble.as_ref());
+        trouble.is_some_and(|it| it.what.starts_with("its engine ended, once: "))
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn a_sidecar_is_no_stage_of_a_start_and_no_part_of_the_engine() {
     let (bench, open) = begun().await;
     let waits = json!({"waiting": {"reason": "PodInitializing"}});

@@ -238,6 +238,7 @@ pub(super) fn log(found: &Found, world: &World) -> Option<Source> {
         backend: found.id.clone(),
         namespace: pod.meta.namespace.clone(),
         pod: pod.meta.name.clone(),
+        uid: pod.meta.uid.clone(),
         container: container.name.clone(),
         run: container.restart_count,
     })

@@ -33,6 +33,8 @@ pub(super) struct Source {
     pub backend: BackendId,
     pub namespace: Box<str>,
     pub pod: Box<str>,
+    /// Which pod of that name.
+    pub uid: Box<str>,
     pub container: Box<str>,
     /// Which run of it: a restarted one has a log of its own.
     pub run: u32,
@@ -131,6 +133,8 @@ async fn follow(api: Api, source: Source, out: mpsc::Sender<Observation>, clock:
                 tracing::warn!("no logs of {}: {why}", source.pod);
                 return;
             }
+            // Nothing was written yet: the kubelet begins to answer with the first line.
+            Err(Fault::Away(_)) if seen.is_none() => wait = WAITS.0,
             Err(_) => {}
         }
         tokio::time::sleep(wait).await;

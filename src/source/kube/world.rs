@@ -30,8 +30,8 @@ pub(super) enum Change {
     Odd(Kind, Option<String>, Option<Odd>),
     /// What this user may do.
     Permits(Vec<Permit>),
-    /// Why a run of a pod's engine ended, as its log has it.
-    Reason(Key, u32, String),
+    /// Why a run of a pod's engine ended, as its log has it; which pod of that name, and which run.
+    Reason(Key, (Box<str>, u32), String),
 }
 
 macro_rules! items {
@@ -164,11 +164,9 @@ impl World {
                 touched.parts = true;
                 self.permits = permits;
             }
-            Change::Reason(key, run, why) => {
-                if let Some(home) = self.pods.get(&key).and_then(home) {
-                    touched.homes.insert(home);
-                }
-                if self.pods.contains_key(&key) {
+            Change::Reason(key, (uid, run), why) => {
+                if let Some(pod) = self.pods.get(&key).filter(|it| it.meta.uid == uid) {
+                    touched.homes.extend(home(pod));
                     self.reasons.insert(key, (run, why));
                 }
             }
@@ -212,10 +210,14 @@ impl World {
 
     fn put_pod(&mut self, pod: Pod, touched: &mut Touched) {
         let key = pod.key();
-        if let Some(old) = self.pods.get(&key)
-            && *old == pod
-        {
-            return;
+        if let Some(old) = self.pods.get(&key) {
+            if *old == pod {
+                return;
+            }
+            if old.meta.uid != pod.meta.uid {
+                // Another of that name, and nobody told of the end of this one.
+                self.gone(Kind::Pod, &key, touched);
+            }
         }
         // Whose pages tell of others is found with them.
         touched.structure |= super::tells_of_others(&pod);

@@ -13,8 +13,11 @@ mod fake_kube;
 
 mod kube {
     mod bench;
+    mod causes;
     mod clusters;
+    mod kaito;
     mod leases;
+    mod logs;
     mod past;
     mod reading;
     mod stages;

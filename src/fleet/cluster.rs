@@ -61,6 +61,20 @@ pub struct Part {
     pub resource: String,
     /// How it stands.
     pub state: PartState,
+    /// Objects of it that are not understood and so not shown; `None` where all are.
+    #[serde(default)]
+    pub odd: Option<Odd>,
+}
+
+/// Objects that are not understood.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Odd {
+    /// How many.
+    pub count: u32,
+    /// The first of them, as `namespace/name`.
+    pub first: String,
+    /// What is wrong with it.
+    pub why: String,
 }
 
 /// How a kind of object stands.

@@ -3,17 +3,22 @@
 //! Only GET: lists, watches, logs and pages through the API's own proxy. Nothing here wakes anything.
 
 mod build;
+mod events;
 mod feeds;
 mod find;
 mod log;
+mod lost;
 mod machines;
 mod meters;
 mod object;
 mod past;
 mod permit;
+mod phase;
 mod read;
+mod refused;
 mod settings;
 mod stage;
+mod stand;
 mod tokens;
 mod trouble;
 mod watch;
@@ -154,6 +159,7 @@ impl Reading {
                     self.cluster.parts =
                         vec![Part {
                             resource: "the API server".into(),
+                            odd: None,
                             state: PartState::Stale {
                                 since: self.cluster.parts.first().map_or(since, |it| {
                                     match &it.state {
@@ -324,18 +330,27 @@ impl Reading {
         .await;
     }
 
-    /// How each kind stands: the worst of its namespaces.
+    /// How each kind stands: the worst of its namespaces, and what is not understood in any of them.
     fn take_parts(&mut self) {
         let mut parts: Vec<Part> = Vec::new();
-        for ((kind, _), state) in &self.world.parts {
-            let resource = kind.resource();
-            match parts.last_mut().filter(|it| it.resource == resource) {
-                Some(known) if rank(state) > rank(&known.state) => known.state = state.clone(),
-                Some(_) => {}
-                None => parts.push(Part {
+        for (of, state) in &self.world.parts {
+            let resource = of.0.resource();
+            let odd = self.world.odd.get(of);
+            let Some(known) = parts.last_mut().filter(|it| it.resource == resource) else {
+                parts.push(Part {
                     resource,
                     state: state.clone(),
-                }),
+                    odd: odd.cloned(),
+                });
+                continue;
+            };
+            if rank(state) > rank(&known.state) {
+                known.state = state.clone();
+            }
+            match (&mut known.odd, odd) {
+                (Some(all), Some(more)) => all.count += more.count,
+                (all @ None, more) => *all = more.cloned(),
+                (Some(_), None) => {}
             }
         }
         parts.extend(self.feeds.parts());

@@ -244,7 +244,8 @@ fn kaito(fake: &FakeKube) {
             if let Some(set) = set {
                 labels[MADE_BY] = set.into();
             }
-            let mut made = statefulset(name(&it), 1, &labels);
+            let machines = it["status"]["targetNodeCount"].as_u64().unwrap_or(1) as u32;
+            let mut made = statefulset(name(&it), machines, &labels);
             made["metadata"]["ownerReferences"] = json!([{
                 "apiVersion": "kaito.sh/v1beta1", "kind": "Workspace", "name": name(&it),
                 "uid": it["metadata"]["uid"], "controller": true,

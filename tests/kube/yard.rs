@@ -78,12 +78,12 @@ pub(crate) fn put(fake: &FakeKube, line: &str) {
             fake.put(fixtures::inference_set(HERE, name, "phi-4", n(2)));
         }
         "workspace" => {
-            fake.put(fixtures::workspace(
-                HERE,
-                name,
-                "phi-4",
-                "Standard_NC40ads_H100_v5",
-            ));
+            let mut it = fixtures::workspace(HERE, name, "phi-4", "Standard_NC40ads_H100_v5");
+            if words.len() > 2 {
+                it["resource"]["count"] = n(2).into();
+                it["status"]["targetNodeCount"] = n(2).into();
+            }
+            fake.put(it);
         }
         "isvc" => isvc(fake, name, n(2), n(3), words[4]),
         "revision" => revision(fake, name, words[2], n(3)),

@@ -85,6 +85,10 @@ impl Fleet {
         match command {
             Command::Wake { .. } => {
                 if let (Phase::Broken { reason }, false) = (&place.phase, force) {
+                    if place.pods == 0 {
+                        let hint = "mend that: it is tried again by itself, at once after a sleep";
+                        return Err((format!("it is asked for already: {reason}"), hint.into()));
+                    }
                     return Err((
                         format!("its pods are there and fail: {reason}"),
                         "mend that, and delete the pod to have it tried at once".into(),
@@ -235,6 +239,7 @@ pub(super) fn marked(command: &Command, of: &str, by: &Actor, now: DateTime<Utc>
 pub fn wakes_to(place: &Place) -> u32 {
     let before = place.mark.as_ref().and_then(|mark| mark.prev.replicas);
     let wanted = place.wanted.max(before.unwrap_or(0)).max(1);
+    let wanted = if place.is_spread() { 1 } else { wanted };
     match &place.autoscaler {
         Autoscaler::Hpa { min, max, .. } | Autoscaler::Keda { min, max, .. } => {
             wanted.max(*min).min((*max).max(1))

@@ -32,6 +32,7 @@ impl Fleet {
         for cluster in &self.clusters {
             out.extend(stale(cluster));
             out.extend(unseen(cluster));
+            out.extend(odd(cluster));
             out.extend(spare(cluster));
         }
         out
@@ -185,6 +186,19 @@ fn unseen(cluster: &Cluster) -> impl Iterator<Item = Finding> {
             return None;
         };
         let what = format!("{what} is not known: {why}");
+        Some(of_cluster(cluster, Severity::Warning, &what))
+    })
+}
+
+/// What is there and not understood: whatever it stands for is missing from the screen.
+fn odd(cluster: &Cluster) -> impl Iterator<Item = Finding> {
+    cluster.parts.iter().filter_map(|part| {
+        let odd = part.odd.as_ref()?;
+        let (resource, first, why) = (&part.resource, &odd.first, &odd.why);
+        let what = match odd.count {
+            1 => format!("{first} of {resource} is not understood and not shown: {why}"),
+            n => format!("{n} of {resource} are not understood and not shown ({first}: {why}; …)"),
+        };
         Some(of_cluster(cluster, Severity::Warning, &what))
     })
 }

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::mark::Mark;
-use super::object::Object;
+use super::object::{Kind, Object};
 use crate::fleet::id::BackendId;
 use crate::fleet::money::Usd;
 use crate::fleet::wake::Stage;
@@ -291,6 +291,21 @@ impl Place {
     /// Dollars an hour for the machines that exist for it; `None` where a price is not known.
     pub fn burn(&self) -> Option<Usd> {
         self.nodes.iter().map(Machine::share).sum()
+    }
+
+    /// What is written to its scale for so many replicas: a Workspace's StatefulSet has a pod for each machine that its one
+    /// engine is spread over.
+    pub fn scale_for(&self, replicas: u32) -> u32 {
+        if self.is_spread() {
+            replicas.min(1) * self.pods_a_replica
+        } else {
+            replicas
+        }
+    }
+
+    /// One replica is all that it can have.
+    pub fn is_spread(&self) -> bool {
+        matches!(self.owner, Owner::Workspace(_)) && self.scaled.kind == Kind::StatefulSet
     }
 
     /// The autoscaler in words, for people.

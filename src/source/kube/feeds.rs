@@ -34,8 +34,8 @@ pub(super) struct Feeds {
     way: watch::Receiver<Way>,
     logs: Logs,
     sources: BTreeMap<BackendId, (Source, bool)>,
-    /// Runs whose end was asked for.
-    asked: HashMap<Key, u32>,
+    /// Runs whose end was asked for, and of which pod of that name.
+    asked: HashMap<Key, (Box<str>, u32)>,
     answers: Option<mpsc::WeakSender<Vec<Change>>>,
     namespaces: watch::Sender<BTreeSet<Box<str>>>,
     exporters: Vec<Paged>,
@@ -158,6 +158,7 @@ impl Feeds {
         Some(Part {
             resource: PAGES.into(),
             state,
+            odd: None,
         })
     }
 
@@ -193,7 +194,8 @@ impl Feeds {
     /// Has the log of a run that ended searched for the reason, once.
     fn ask_why(&mut self, source: &Source) {
         let key = Key::new(&source.namespace, &source.pod);
-        if self.asked.insert(key.clone(), source.run) == Some(source.run) {
+        let run = (source.uid.clone(), source.run);
+        if self.asked.insert(key.clone(), run.clone()).as_ref() == Some(&run) {
             return;
         }
         let (api, source, answers) = (self.api.clone(), source.clone(), self.answers.clone());
@@ -201,9 +203,7 @@ impl Feeds {
             let why = why_it_ended(&api, &source).await;
             if let (Some(why), Some(answers)) = (why, answers.and_then(|it| it.upgrade())) {
                 // Nobody listens any more: the end is near.
-                let _ = answers
-                    .send(vec![Change::Reason(key, source.run, why)])
-                    .await;
+                let _ = answers.send(vec![Change::Reason(key, run, why)]).await;
             }
         });
     }

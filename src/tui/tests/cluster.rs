@@ -179,12 +179,14 @@ fn fleet() -> Fleet {
                 Part {
                     resource: "pods".into(),
                     state: PartState::Followed,
+                    odd: None,
                 },
                 Part {
                     resource: "nodes".into(),
                     state: PartState::Forbidden {
                         why: "nodes is forbidden".into(),
                     },
+                    odd: None,
                 },
             ],
             ..Cluster::default()
@@ -346,6 +348,7 @@ fn pods_are(fleet: &mut Fleet, state: PartState, now: DateTime<Utc>) {
         parts: vec![Part {
             resource: "pods".into(),
             state,
+            odd: None,
         }],
         ..Cluster::default()
     };

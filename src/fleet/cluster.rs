@@ -188,4 +188,6 @@ pub struct SeenBackend {
     pub weight: u32,
     /// Where it lives; `None` for a hosted one.
     pub place: Option<Arc<Place>>,
+    /// Why a hosted one does not answer, as far as the cluster's gateways say so.
+    pub down: Option<Box<str>>,
 }

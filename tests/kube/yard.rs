@@ -59,14 +59,16 @@ pub(crate) fn put(fake: &FakeKube, line: &str) {
         "hosted" => hosted(fake, name),
         "pool" => {
             let mut it = fixtures::inference_pool(HERE, name, name);
-            it["spec"]["selector"]["matchLabels"] =
-                json!({"inferenceset.kaito.sh/created-by": words[2]});
+            it["spec"]["selector"]["matchLabels"] = json!({"inferenceset.kaito.sh/created-by": words[2], "apps.kubernetes.io/pod-index": "0"});
             fake.put(it);
         }
         "merge" => {
             let (path, change) = line[6..].split_once(' ').unwrap();
             let change = serde_json::from_str(change).unwrap();
             assert!(fake.merge(path, &change).is_some(), "{line}");
+        }
+        "object" => {
+            fake.put(serde_json::from_str(&line[7..]).unwrap());
         }
         "deny" => fake.deny(name, "*", words[2], None),
         "route" => {

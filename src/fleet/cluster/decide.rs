@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
+use super::PartState;
 use super::busy;
 use super::keda;
 use super::mark::{Before, Mark};
@@ -79,8 +80,7 @@ impl Fleet {
         force: bool,
     ) -> Result<(), (String, String)> {
         several(place, force)?;
-        let here = |it: &&Rule| it.cluster == place.cluster;
-        let rules: Vec<&Rule> = self.rules_of(&b.model).filter(here).collect();
+        let rules = self.rules_to(&b.id, place);
         let healthy = |id: &BackendId| self.backend(id).is_some_and(|it| it.takes_traffic());
         match command {
             Command::Wake { .. } => {
@@ -113,7 +113,13 @@ impl Fleet {
                     plan.then(Step::Idle);
                 }
                 pin::lift(plan, b, place);
-                sleep::to_zero(plan, place)
+                if !force && let Some(why) = self.routes_unknown(place) {
+                    return Err((
+                        format!("whether anything leads to it is not known: {why}"),
+                        "ask for a role like examples/kubernetes/read-only.yaml, or wait until the routes are followed again; or use --force".into(),
+                    ));
+                }
+                sleep::to_zero(plan, place, force)
             }
             Command::Drain { .. } => {
                 plan.mark.prev.weights = weights_now(&rules, &b.id);
@@ -164,6 +170,31 @@ impl Fleet {
         self.model(model)
             .into_iter()
             .flat_map(|it| it.routes.iter())
+    }
+
+    /// The rules of its cluster that lead to a backend, whatever model they are for: it may answer to several names.
+    pub fn rules_to(&self, id: &BackendId, place: &Place) -> Vec<&Rule> {
+        let all = self.models.iter().flat_map(|it| it.routes.iter());
+        let leads = |rule: &&Rule| {
+            let mut refs = rule.refs.iter();
+            rule.cluster == place.cluster && refs.any(|it| it.backend.as_ref() == Some(id))
+        };
+        all.filter(leads).collect()
+    }
+
+    /// Why routes of its cluster may lead to it that are not seen; `None` where all of them are.
+    fn routes_unknown(&self, place: &Place) -> Option<String> {
+        let cluster = self.clusters.iter().find(|it| it.name == place.cluster)?;
+        let routes = [Kind::HttpRoute, Kind::AiGatewayRoute].map(Kind::resource);
+        let mut parts = cluster.parts.iter();
+        parts.find_map(|it| match &it.state {
+            _ if !routes.contains(&it.resource) => None,
+            PartState::Followed | PartState::Absent => None,
+            PartState::Loading => Some(format!("{} were not listed yet", it.resource)),
+            PartState::Forbidden { why } | PartState::Stale { why, .. } => {
+                Some(format!("{}: {why}", it.resource))
+            }
+        })
     }
 
     fn placed(&self, id: &BackendId) -> Result<(&Backend, &Place), Refusal> {

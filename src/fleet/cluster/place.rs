@@ -178,6 +178,8 @@ pub struct Rule {
     pub refs: Vec<Ref>,
     /// Whether the gateways have it as it stands; or why not.
     pub programmed: Result<(), Box<str>>,
+    /// A gateway has said that it does not take it as it stands: more than that it has not come to it yet.
+    pub refused: bool,
     /// What was done to the route last.
     pub mark: Option<Mark>,
 }
@@ -209,6 +211,18 @@ pub struct Weighted {
     pub rule: usize,
     /// The names and weights, in order.
     pub weights: Vec<(Box<str>, u32)>,
+}
+
+impl Weighted {
+    /// The weight of the target that stands at `at` and is called `name`: there, or where the only one of that name is.
+    pub fn of(&self, at: usize, name: &str) -> Option<u32> {
+        let named = |it: &&(Box<str>, u32)| *it.0 == *name;
+        if let Some(there) = self.weights.get(at).filter(named) {
+            return Some(there.1);
+        }
+        let mut all = self.weights.iter().filter(named);
+        all.next().filter(|_| all.next().is_none()).map(|it| it.1)
+    }
 }
 
 /// A machine that exists for a backend.

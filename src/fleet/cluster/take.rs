@@ -114,7 +114,21 @@ impl Fleet {
         b.model = seen.model;
         b.kind = seen.kind;
         b.weight = seen.weight;
-        let Some(place) = seen.place else { return };
+        let Some(place) = seen.place else {
+            b.state = match (seen.down, &b.state) {
+                (Some(why), State::Down { since, .. }) => State::Down {
+                    since: *since,
+                    reason: why.into(),
+                },
+                (Some(why), _) => State::Down {
+                    since: now,
+                    reason: why.into(),
+                },
+                (None, State::Down { .. }) => State::Ready { since: now },
+                (None, other) => other.clone(),
+            };
+            return;
+        };
         let outcome = follow(b, &place, now);
         let mark = place.mark.as_ref().filter(|mark| mark.stands());
         b.pin = place.pin.as_ref().map(|it| Pin {

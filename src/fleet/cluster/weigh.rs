@@ -59,16 +59,13 @@ impl Fleet {
         plan.mark.done = true;
         let mut edits: Vec<Edit> = Vec::new();
         for rule in rules {
-            let wanted: Vec<(Box<str>, u32)> = rule
-                .refs
-                .iter()
-                .filter_map(|it| {
-                    let new = weights
-                        .iter()
-                        .find(|(id, _)| it.backend.as_ref() == Some(id))?;
-                    Some((it.name.clone(), new.1))
-                })
-                .collect();
+            let of = |it: &Ref| {
+                let new = weights
+                    .iter()
+                    .find(|(id, _)| it.backend.as_ref() == Some(id));
+                new.map(|(_, weight)| *weight)
+            };
+            let wanted: Vec<Option<u32>> = rule.refs.iter().map(of).collect();
             let edit = RuleEdit::of(rule, &wanted);
             if edit.refs.iter().all(|(_, _, is)| *is == 0) {
                 return Err(refusal(

@@ -95,6 +95,7 @@ pub(super) fn build(
             world,
         )),
         place: Some(Arc::new(place)),
+        down: None,
     }
 }
 

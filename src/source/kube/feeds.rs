@@ -145,6 +145,7 @@ impl Feeds {
         let past = self.past.borrow().clone().map(|state| Part {
             resource: PAST.into(),
             state,
+            odd: None,
         });
         self.pages().into_iter().chain(past)
     }

@@ -316,5 +316,6 @@ pub(super) fn somebody_elses(
         model,
         weight,
         place: None::<Arc<crate::fleet::cluster::place::Place>>,
+        down: None,
     }
 }

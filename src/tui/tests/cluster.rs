@@ -108,6 +108,7 @@ fn own(id: &str, model: &str, weight: u32, place: Place) -> SeenBackend {
         }),
         weight,
         place: Some(Arc::new(place)),
+        down: None,
     }
 }
 
@@ -128,6 +129,7 @@ fn route(targets: &[(&str, u32, &str)]) -> Rule {
             })
             .collect(),
         programmed: Ok(()),
+        refused: false,
         mark: None,
     }
 }
@@ -218,6 +220,7 @@ fn fleet() -> Fleet {
                 }),
                 weight: 10,
                 place: None,
+                down: None,
             },
         ],
         whole: true,

@@ -53,10 +53,10 @@ impl Fleet {
                 continue;
             }
             said.push((&rule.cluster, &rule.route));
-            let with_weight = rule.refs.iter().filter(|it| it.share() > 0);
+            let mut with_weight = rule.refs.iter().filter(|it| it.share() > 0);
             out.push(Finding {
                 severity: Severity::Critical,
-                backend: with_weight.filter_map(|it| it.backend.clone()).next(),
+                backend: with_weight.find_map(|it| it.backend.clone()),
                 what: format!(
                     "{} is refused by its gateway: {why}; requests that it is for fail, or go by what it said before",
                     rule.route

@@ -62,6 +62,8 @@ async fn an_engine_over_several_machines_is_one_replica_and_has_one_page() {
     .await;
     open.sees("llm/phi", "is read", |b| b.live.running == Some(3))
         .await;
+    let facts = open.now().backends[0].self_hosted().unwrap().clone();
+    assert_eq!(facts.hardware, "2 GPUs Standard_ND96isr_H100_v5");
 }
 
 #[tokio::test]

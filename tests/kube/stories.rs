@@ -220,7 +220,7 @@ impl Telling {
         let _ = writeln!(self.text, "## {heading}{text}");
         match self.open.order(command, "ana", rehearse).await {
             Ok(receipt) => {
-                let _ = writeln!(self.text, "said: {}", receipt.said);
+                let _ = writeln!(self.text, "said: {}", told::unhurried(&receipt.said));
             }
             Err(refusal) => {
                 self.under_way = None;

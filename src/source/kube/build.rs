@@ -90,7 +90,7 @@ pub(super) fn build(
             &place,
             found,
             price,
-            engine.map_or(0, |it| it.gpus),
+            stand.gpus(found),
             settings,
             world,
         )),

@@ -69,6 +69,13 @@ impl<'a> Stand<'a> {
         self.first().map_or("", |it| &*it.engine.container)
     }
 
+    /// GPUs of a replica. Of a group's workers its workload knows; what KAITO spreads has one template for all.
+    pub(super) fn gpus(&self, found: &Found) -> u32 {
+        let gpus = self.first().map_or(0, |it| it.engine.gpus);
+        let pods = found.spread.map_or(1, |_| self.size);
+        gpus.saturating_mul(pods)
+    }
+
     /// There are fewer pods than there ought to be.
     fn lacks(&self) -> bool {
         let staying = |pods: &[&Pod]| pods.iter().filter(|it| !it.is_leaving()).count() as u32;

@@ -108,7 +108,7 @@ impl Fleet {
                         "drain it (d): that takes the weight off first".into(),
                     ));
                 }
-                if place.pods > 0 && !force {
+                if sleep::waits(place, force) {
                     plan.holds_lease = true;
                     plan.then(Step::Idle);
                 }

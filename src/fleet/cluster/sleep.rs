@@ -116,9 +116,7 @@ pub(super) fn drain(
         );
         plan.then(Step::Programmed { route });
     }
-    // A Workspace is only ever unloaded by force, which is no wish to end what runs there.
-    let gently = !force || matches!(place.owner, Owner::Workspace(_));
-    if place.pods > 0 && gently {
+    if waits(place, force) {
         plan.then(Step::Silent).then(Step::Idle);
     }
     to_zero(plan, place, force)?;
@@ -129,6 +127,11 @@ pub(super) fn drain(
         plan.then(Step::Gone);
     }
     Ok(())
+}
+
+/// Whether what runs is waited for. A Workspace is only ever unloaded by force, which is no wish to end what runs there.
+pub(super) fn waits(place: &Place, force: bool) -> bool {
+    place.pods > 0 && (!force || matches!(place.owner, Owner::Workspace(_)))
 }
 
 /// Else falling load has the autoscaler end pods that are busy.

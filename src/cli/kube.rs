@@ -272,7 +272,7 @@ impl Open {
         let http = web::client().map_err(anyhow::Error::msg)?;
         let hands = apis
             .iter()
-            .map(|(api, _)| Hand::new(api.clone(), http.clone(), clock, shutdown.clone()))
+            .map(|(api, _)| Hand::new(api.clone(), http.clone(), shutdown.clone()))
             .collect();
         let actuator = Actuator::new(std::collections::HashMap::new(), http.clone()).on(hands);
         let hub = hub::start(fleet, actuator, None, clock, shutdown.clone());

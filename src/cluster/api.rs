@@ -180,12 +180,16 @@ impl Api {
             .method(write.method)
             .uri(format!("{}?fieldManager={MANAGER}{dry}", write.path))
             .header(header::CONTENT_TYPE, write.content_type);
-        let bytes = self
-            .call(
-                build(request, write.body.to_string().into_bytes())?,
-                LARGEST,
-            )
-            .await?;
+        let request = build(request, write.body.to_string().into_bytes())?;
+        let bytes = match self.call(request, LARGEST).await {
+            // The guard of a JSON patch failed; what is not valid says which field, as any other write does.
+            Err(Fault::Unfit(why))
+                if write.content_type.contains("json-patch") && !why.contains(" is invalid") =>
+            {
+                return Err(Fault::Changed(why));
+            }
+            bytes => bytes?,
+        };
         serde_json::from_slice(&bytes).map_err(|why| Fault::Garbled(why.to_string()))
     }
 

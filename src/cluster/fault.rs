@@ -27,7 +27,7 @@ pub enum Fault {
     /// What it goes on from is too old (410).
     #[error("what was read is too old: {0}")]
     Old(String),
-    /// What a patch was guarded by does not hold, or it is not valid (422).
+    /// It is not valid (422).
     #[error("{0}")]
     Unfit(String),
     /// Too many calls (429).

@@ -292,7 +292,7 @@ impl Open {
                 name: Arc::clone(api.name()),
                 ..Cluster::default()
             }));
-            let hand = Hand::new(api.clone(), http.clone(), clock, shutdown.clone());
+            let hand = Hand::new(api.clone(), http.clone(), shutdown.clone());
             hands.push(hand.paced(pace));
             watched.push((api, it.settings));
             told = told.or(it.told.then_some(it.engines));

@@ -174,7 +174,22 @@ impl Telling {
                 let has = |b: &fleetctl::fleet::Backend| told::backend(b).contains(what);
                 self.open.sees(id, what, has).await;
             }
-            "fail" => fake.fail_next(on(words[0], words[1]), words[2].parse().unwrap(), None),
+            // `fail PATCH httproutes 500`, so many times, with seconds for `Retry-After`.
+            "fail" => {
+                let n = |at: usize| words.get(at).map(|it| it.parse::<u32>().unwrap());
+                for _ in 0..n(3).unwrap_or(1) {
+                    let status = words[2].parse().unwrap();
+                    fake.fail_next(on(words[0], words[1]), status, n(4));
+                }
+            }
+            // Done, and the answer is lost on its way; or lost before it was done.
+            "lose" => fake.lose_answer(on(words[0], words[1])),
+            "hang-up" => fake.hang_up_next(on(words[0], words[1])),
+            // For as long as nothing says `fast`.
+            "ill" => {
+                let status = words[2].parse().unwrap();
+                self.slow = Some(fake.fail_while(on(words[0], words[1]), status, None));
+            }
             // Held up on its way: what happens meanwhile happens before it.
             "slow" => {
                 let time = Duration::from_millis(800);
@@ -251,7 +266,9 @@ impl Telling {
     /// Tells what was written. The lease is given back before the end of an operation is told, so every call is there.
     fn calls(&mut self) {
         let calls = self.bench.fake.take_calls();
-        for it in calls.iter().filter(|it| it.is_write()) {
+        // Whether a lease had to be renewed meanwhile is a matter of how fast this machine is.
+        let renews = |it: &&Call| it.method == "PUT" && it.resource == "leases";
+        for it in calls.iter().filter(|it| it.is_write() && !renews(it)) {
             self.text.push_str(&told::call(it));
             self.text.push('\n');
         }

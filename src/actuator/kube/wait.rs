@@ -70,7 +70,8 @@ impl Hand {
             }
             (Step::Napping { asleep }, Some(id)) => self.until_napping(id, *asleep).await,
             (Step::Answers, Some(id)) => {
-                if let Answered::Unasked(why) = self.one_token(id).await? {
+                let patience = self.patience(plan, Some(step), None);
+                if let Answered::Unasked(why) = self.one_token(id, patience).await? {
                     tracing::warn!("{id}: whether it answers was not tried: {why}");
                 }
                 Ok(())

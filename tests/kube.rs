@@ -15,6 +15,7 @@ mod kube {
     mod bench;
     mod clusters;
     mod leases;
+    mod logins;
     mod reading;
     mod stages;
     mod stories;

@@ -20,7 +20,7 @@ use self::lease::Lease;
 use self::patience::{Tried, Undone};
 use self::running::{Running, Turn};
 use self::write::{told, why_undone};
-use crate::cluster::{Api, Fault};
+use crate::cluster::{Api, Fault, Reach};
 use crate::fleet::cluster::plan::{Plan, Planned, Step};
 use crate::fleet::{Fleet, Observation};
 
@@ -59,6 +59,8 @@ pub struct Hand {
     /// The end of this program: what waits then is left as it is, for whoever takes over.
     shutdown: CancellationToken,
     running: Running,
+    /// Pods' own addresses lead to this cluster's pods and to no other's.
+    direct: bool,
     /// How much shorter waits are: for tests.
     pace: u32,
 }
@@ -73,8 +75,16 @@ impl Hand {
             out: Arc::default(),
             shutdown,
             running: Running::default(),
+            direct: false,
             pace: 1,
         }
+    }
+
+    /// With engines that are reached in that way.
+    #[must_use]
+    pub fn reaching(mut self, reach: Reach) -> Self {
+        self.direct = reach.on(&self.api) == Reach::Direct;
+        self
     }
 
     /// With waits that are so many times shorter.

@@ -14,7 +14,7 @@ use super::exit::{Ended, Kind};
 use crate::actuator::Actuator;
 use crate::actuator::kube::Hand;
 use crate::clock::Clock;
-use crate::cluster::{Access, Api};
+use crate::cluster::{Access, Api, Reach};
 use crate::config::{self, Config};
 use crate::fleet::Fleet;
 use crate::fleet::backend::Price;
@@ -125,6 +125,11 @@ impl Kube {
             .clone()
             .or_else(|| said(|it| it.selector.clone()));
         settings.prometheus = said(|it| it.prometheus.clone());
+        settings.reach = known.map_or(Reach::Auto, |it| match it.pods {
+            config::Pods::Auto => Reach::Auto,
+            config::Pods::Direct => Reach::Direct,
+            config::Pods::Proxy => Reach::Proxy,
+        });
         settings.named = known
             .map(|it| it.workloads.iter().map(named).collect())
             .unwrap_or_default();
@@ -272,7 +277,10 @@ impl Open {
         let http = web::client().map_err(anyhow::Error::msg)?;
         let hands = apis
             .iter()
-            .map(|(api, _)| Hand::new(api.clone(), http.clone(), shutdown.clone()))
+            .map(|(api, settings)| {
+                let hand = Hand::new(api.clone(), http.clone(), shutdown.clone());
+                hand.reaching(settings.reach)
+            })
             .collect();
         let actuator = Actuator::new(std::collections::HashMap::new(), http.clone()).on(hands);
         let hub = hub::start(fleet, actuator, None, clock, shutdown.clone());

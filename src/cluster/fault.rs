@@ -15,6 +15,9 @@ pub enum Fault {
         "the API server does not take the credentials (401): {0}; log in again, as for kubectl"
     )]
     Stranger(String),
+    /// A plugin did not log in again.
+    #[error("{0}")]
+    Login(String),
     /// It may not be done (403).
     #[error("{0}")]
     Forbidden(String),
@@ -95,7 +98,9 @@ impl Fault {
     /// Whether another try may work out.
     pub fn passes(&self) -> bool {
         match self {
-            Self::Away(_) | Self::Stranger(_) | Self::Old(_) | Self::Busy(_) => true,
+            Self::Away(_) | Self::Stranger(_) | Self::Login(_) | Self::Old(_) | Self::Busy(_) => {
+                true
+            }
             Self::Said(code, _) => *code >= 500,
             Self::Forbidden(_)
             | Self::Absent(_)

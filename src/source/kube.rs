@@ -9,8 +9,10 @@ mod log;
 mod machines;
 mod meters;
 mod object;
+mod page;
 mod permit;
 mod read;
+mod serving;
 mod settings;
 mod stage;
 mod tokens;
@@ -59,12 +61,13 @@ fn tells_of_others(pod: &Pod) -> bool {
 /// Reads a cluster until `shutdown`.
 pub async fn watch_cluster(
     api: Api,
-    settings: Settings,
+    mut settings: Settings,
     http: reqwest::Client,
     out: mpsc::Sender<Observation>,
     clock: Clock,
     shutdown: CancellationToken,
 ) {
+    settings.reach = settings.reach.on(&api);
     let feeds = Feeds::new(&api, http, &settings, &out, clock);
     let reading = Reading {
         api,

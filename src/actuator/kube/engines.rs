@@ -203,13 +203,9 @@ impl Hand {
         body: Option<&Value>,
         limit: Duration,
     ) -> Result<Vec<u8>, Fault> {
-        if place.read_by.as_deref() == Some(DIRECTLY) {
-            let host = if pod.ip.contains(':') {
-                format!("[{}]", pod.ip)
-            } else {
-                pod.ip.to_string()
-            };
-            let url = format!("http://{host}:{}{path}", place.port);
+        // An order to the wrong cluster's pod is worse than a slow one: only where the address cannot be another's.
+        if self.direct && place.read_by.as_deref() == Some(DIRECTLY) {
+            let url = web::at(&pod.ip, place.port, path);
             let reply = if method == Method::GET {
                 web::get(&self.http, &url, None, limit).await
             } else {
@@ -252,9 +248,11 @@ fn words(fault: &Fault) -> String {
 fn unanswered(fault: &Fault) -> Result<Answered, String> {
     match fault {
         // It has no such path, wants a key, or this user may not: nothing of that is a fault of its own.
-        Fault::Stranger(_) | Fault::Forbidden(_) | Fault::Absent(_) | Fault::Said(405, _) => {
-            Ok(Answered::Unasked(fault.to_string()))
-        }
+        Fault::Stranger(_)
+        | Fault::Login(_)
+        | Fault::Forbidden(_)
+        | Fault::Absent(_)
+        | Fault::Said(405, _) => Ok(Answered::Unasked(fault.to_string())),
         // It reads what it is asked, and is full, or serves something else than text.
         Fault::Busy(_) | Fault::Unfit(_) | Fault::Changed(_) | Fault::Said(400, _) => {
             Ok(Answered::Yes)

@@ -154,7 +154,7 @@ impl Lease {
         tracing::warn!("{} was not renewed: {failed}", self.object);
         let since = Utc::now() - *self.renewed();
         if since < TimeDelta::seconds(HOLDS) {
-            if matches!(failed, Fault::Stranger(_)) {
+            if matches!(failed, Fault::Stranger(_) | Fault::Login(_)) {
                 self.api.renew().await;
             }
             return Ok(false);

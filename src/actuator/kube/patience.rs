@@ -101,7 +101,7 @@ impl Patience<'_> {
         let left = (left * self.hand.pace).as_secs_f64().ceil();
         let words = format!("{words}: {}: tried again for {left} s", brief(&fault));
         self.hand.say(self.plan, words, self.step).await;
-        if matches!(fault, Fault::Stranger(_)) {
+        if matches!(fault, Fault::Stranger(_) | Fault::Login(_)) {
             self.hand.api.renew().await;
         }
         tokio::select! {

@@ -8,7 +8,7 @@ use super::find::Found;
 use super::log::Source;
 use super::machines::{claims, machines, region};
 use super::object::{Event, Key, Meta, Node, Pod, Workload};
-use super::read::{Engine, Paged};
+use super::serving::{live_pods, names_of_serving};
 use super::settings::Settings;
 use super::stage::{needs_node, serving_of, stages};
 use super::trouble::{self, Wrong};
@@ -16,7 +16,7 @@ use super::world::World;
 use crate::fleet::backend::{Capacity, Kind as Sort, SelfHosted, SleepWay};
 use crate::fleet::cluster::mark::{KEY, Mark, PIN};
 use crate::fleet::cluster::object::{Kind, Object};
-use crate::fleet::cluster::place::{Autoscaler, LivePod, Owner, Phase, Place, Rule, Trouble};
+use crate::fleet::cluster::place::{Autoscaler, Owner, Phase, Place, Rule, Trouble};
 use crate::fleet::cluster::{SeenBackend, wakes_to};
 
 /// The backend as it stands now.
@@ -93,14 +93,8 @@ pub(super) fn build(
         pods_a_replica: size,
         owner: found.owner.clone(),
         autoscaler: found.autoscaler.clone(),
-        live_pods: heads
-            .iter()
-            .filter(|it| it.is_ready())
-            .map(|it| LivePod {
-                name: it.meta.name.clone(),
-                ip: it.ip.clone(),
-            })
-            .collect(),
+        live_pods: live_pods(&heads),
+        serving: names_of_serving(&heads, serving),
         port: port(found, first),
         can_nap: engine.is_some_and(|it| it.can_nap),
         naps: found.naps,
@@ -161,7 +155,7 @@ fn short_probe(phase: &Phase, allows: Option<u32>, budget: TimeDelta) -> Option<
 }
 
 /// Of a group of pods only the first serves; what only prefills answers nobody.
-fn is_head(pod: &Pod) -> bool {
+pub(super) fn is_head(pod: &Pod) -> bool {
     let label = |key: &str| pod.meta.label(key);
     label("leaderworkerset.sigs.k8s.io/worker-index").is_none_or(|it| it == "0")
         && label("app.kubernetes.io/component").is_none_or(|it| !it.ends_with("-prefill"))
@@ -323,28 +317,12 @@ fn facts(
 }
 
 /// Where its engines listen.
-fn port(found: &Found, workload: Option<&Workload>) -> u16 {
+pub(super) fn port(found: &Found, workload: Option<&Workload>) -> u16 {
     let usual = match found.owner {
         Owner::Workspace(_) | Owner::InferenceSet(_) => 5000,
         _ => 8000,
     };
     workload.and_then(|it| it.engine.port).unwrap_or(usual)
-}
-
-/// The pages of its engines; `None` where no pod is ready.
-pub(super) fn pages(found: &Found, world: &World, urgent: bool) -> Option<Engine> {
-    let workload = found.homes.iter().find_map(|it| world.workloads.get(it));
-    let heads = found.homes.iter().flat_map(|it| world.pods_of(it));
-    let pods: Vec<Paged> = heads
-        .filter(|it| is_head(it) && it.is_ready())
-        .map(Paged::of)
-        .collect();
-    (!pods.is_empty()).then(|| Engine {
-        id: found.id.clone(),
-        port: port(found, workload),
-        pods,
-        urgent,
-    })
 }
 
 /// The log of the pod that is furthest; `None` where none runs yet.

@@ -10,8 +10,10 @@ use super::build;
 use super::find::{Findings, Found};
 use super::log::{Logs, Source, why_it_ended};
 use super::object::{Key, Pod};
+use super::page::{Proofs, Reader};
 use super::permit;
-use super::read::{Engine, Paged, Reader, Wanted, Way, read};
+use super::read::{Engine, Paged, Wanted, Way, read};
+use super::serving;
 use super::settings::Settings;
 use super::tokens::{Counting, count};
 use super::world::{Change, World};
@@ -57,11 +59,19 @@ impl Feeds {
             api: api.clone(),
             http,
             prometheus: settings.prometheus.clone(),
+            reach: settings.reach,
+            proofs: Proofs::default(),
             out: out.clone(),
             clock,
         };
         let (counting, counts) = watch::channel(Arc::default());
-        let counter = AbortOnDropHandle::new(tokio::spawn(count(reader.clone(), counts)));
+        let counter = AbortOnDropHandle::new(tokio::spawn(count(
+            Reader {
+                proofs: Proofs::default(),
+                ..reader.clone()
+            },
+            counts,
+        )));
         let reading = AbortOnDropHandle::new(tokio::spawn(read(reader, wants, tell)));
         Self {
             api: api.clone(),
@@ -127,7 +137,7 @@ impl Feeds {
     pub(super) fn take(&mut self, found: &Found, seen: &SeenBackend, world: &World) {
         let Some(place) = &seen.place else { return };
         let drains = place.mark.as_ref().is_some_and(|it| !it.done);
-        match build::pages(found, world, drains) {
+        match serving::pages(found, world, drains) {
             Some(engine) => {
                 let same = self.engines.get(&found.id).is_some_and(|it| **it == engine);
                 if !same {

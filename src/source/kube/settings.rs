@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use chrono::{NaiveDate, TimeDelta};
 
+use crate::cluster::Reach;
 use crate::fleet::backend::Price;
 use crate::fleet::{BackendId, Usd};
 
@@ -31,6 +32,8 @@ pub struct Settings {
     pub cap: TimeDelta,
     /// Where a Prometheus is, which has what pods say.
     pub prometheus: Option<String>,
+    /// How pods are reached.
+    pub reach: Reach,
 }
 
 /// A workload that the config names.
@@ -94,6 +97,7 @@ impl Settings {
             budget: TimeDelta::minutes(8),
             cap: TimeDelta::minutes(10),
             prometheus: None,
+            reach: Reach::Auto,
         }
     }
 

@@ -141,6 +141,9 @@ pub enum Autoscaler {
         max: u32,
         /// `behavior.scaleDown.selectPolicy`.
         down: Option<Box<str>>,
+        /// Nothing else of its behavior is anybody's own.
+        #[serde(default)]
+        plain: bool,
         /// Why it is not active, where it says so.
         inactive: Option<Box<str>>,
     },

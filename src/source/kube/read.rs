@@ -15,7 +15,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use super::meters::Meters;
 use super::object::{Key, Pod};
 use super::page::{NEAR, Reader};
-use crate::cluster::Reach;
+use crate::cluster::{Fault, Reach};
 use crate::fleet::cluster::place::{BY_PROXY, DIRECTLY, FROM_PROMETHEUS};
 use crate::fleet::request::Usage;
 use crate::fleet::{BackendId, Observation};
@@ -201,6 +201,7 @@ impl Reader {
     /// Tries a few pods: one may be down for reasons of its own.
     async fn find_way(&self, all: &Wanted) -> Way {
         let mut why = "no pod is ready".to_owned();
+        let mut refused = false;
         for engine in all.engines.iter().take(3) {
             let Some(pod) = engine.pods.first() else {
                 continue;
@@ -215,7 +216,10 @@ impl Reader {
                     return if same { Way::Direct } else { Way::Proxy };
                 }
                 Ok(_) => return Way::Proxy,
-                Err(fault) => why = fault.to_string(),
+                Err(fault) => {
+                    refused |= matches!(fault, Fault::Forbidden(_));
+                    why = fault.to_string();
+                }
             }
             if self
                 .federated(engine)
@@ -225,7 +229,7 @@ impl Reader {
                 return Way::Prometheus;
             }
         }
-        if self.reach == Reach::Auto && !all.engines.is_empty() {
+        if refused && self.reach == Reach::Auto {
             why.push_str(
                 "; where this machine reaches this cluster's pods at their own addresses, and no other cluster's, say pods = \"direct\" in its [[cluster]]",
             );

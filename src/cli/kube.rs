@@ -1,5 +1,7 @@
 //! Fleets on Kubernetes: `--kube [CONTEXT]`, or `[[cluster]]` in the config.
 
+mod seen;
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,8 +11,8 @@ use chrono::Utc;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::seen::sees_something;
 use super::assemble::money;
-use super::exit::{Ended, Kind};
 use crate::actuator::Actuator;
 use crate::actuator::kube::Hand;
 use crate::clock::Clock;
@@ -36,7 +38,7 @@ pub(super) struct Kube {
     /// The kubeconfig [default: $KUBECONFIG, ~/.kube/config, or the service account of this pod]
     #[arg(long, global = true, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
-    /// Only these namespaces [default: all]
+    /// Only these namespaces [default: all, or the context's own where you may not list all]
     #[arg(
         long = "namespace",
         global = true,
@@ -44,6 +46,14 @@ pub(super) struct Kube {
         value_delimiter = ','
     )]
     namespaces: Vec<String>,
+    /// All namespaces, also where the config names some; an error where you may not list them all
+    #[arg(
+        long = "all-namespaces",
+        short = 'A',
+        global = true,
+        conflicts_with = "namespaces"
+    )]
+    everywhere: bool,
     /// Only workloads and pods with these labels: team=ml
     #[arg(long, short = 'l', global = true, value_name = "LABELS")]
     selector: Option<String>,
@@ -115,7 +125,10 @@ impl Kube {
             },
         };
         let mut settings = Settings::new("");
-        settings.namespaces = if self.namespaces.is_empty() {
+        settings.everywhere = self.everywhere;
+        settings.namespaces = if self.everywhere {
+            Vec::new()
+        } else if self.namespaces.is_empty() {
             known.map(|it| it.namespaces.clone()).unwrap_or_default()
         } else {
             self.namespaces.clone()
@@ -365,26 +378,6 @@ impl Open {
         let _ = tokio::time::timeout(FAREWELL, self.tasks.wait()).await;
         let _ = tokio::time::timeout(FAREWELL, self.hub.task).await;
     }
-}
-
-/// That nothing may be seen is no empty fleet.
-fn sees_something(fleet: &Fleet) -> Result<()> {
-    use crate::fleet::cluster::PartState;
-    if !fleet.backends.is_empty() {
-        return Ok(());
-    }
-    for cluster in &fleet.clusters {
-        for part in &cluster.parts {
-            if let PartState::Forbidden { why } = &part.state
-                && matches!(&*part.resource, "deployments.apps" | "pods")
-            {
-                let what = format!("{}: {why}", cluster.name);
-                let hint = "name the namespaces that you may see with --namespace, or ask for a role like examples/kubernetes/read-only.yaml";
-                return Err(Ended::new(Kind::Refused, what, hint).into());
-            }
-        }
-    }
-    Ok(())
 }
 
 /// Runs the console until the operator leaves.

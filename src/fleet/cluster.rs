@@ -135,6 +135,14 @@ impl Cluster {
     }
 }
 
+impl super::Fleet {
+    /// Who this program is to a cluster.
+    fn user_of(&self, cluster: &str) -> Option<&str> {
+        let known = self.clusters.iter().find(|it| *it.name == *cluster)?;
+        known.user.as_deref()
+    }
+}
+
 /// What changed on a cluster, as a whole or in part.
 #[derive(Clone, Debug, Default)]
 pub struct Seen {

@@ -341,3 +341,22 @@ async fn a_server_that_stays_unwell_is_waited_for_and_then_all_is_taken_back() {
     assert_eq!(replicas(&bench.fake), 2);
     drop(ill);
 }
+
+#[tokio::test]
+async fn a_mark_says_who_did_it_and_as_whom_to_the_cluster() {
+    let (bench, _world) = cluster().await;
+    bench.fake.user("azure:ana@example.com", &[]);
+    let open = bench.fleet().await;
+    open.ask(Command::Drain { backend: chat() }).await.unwrap();
+    assert_eq!(open.ended("drain", 1).await, "done on fake");
+    let route = bench.fake.get("httproutes/llm/chat").unwrap();
+    let mark = route["metadata"]["annotations"]["fleetctl.dev/op"].as_str();
+    let mark: Value = serde_json::from_str(mark.unwrap()).unwrap();
+    assert_eq!(mark["by"], "ana");
+    assert_eq!(mark["user"], "azure:ana@example.com");
+    // One that was written before has no user, and is read all the same.
+    let old =
+        r#"{"op":"drain","of":"llm/chat","by":"ana","at":"2026-11-20T03:00:00Z","id":"ana-1"}"#;
+    let old = fleetctl::fleet::cluster::mark::Mark::read(old).unwrap();
+    assert_eq!((old.who().as_str(), old.user), ("ana", None));
+}

@@ -235,7 +235,12 @@ impl Telling {
         let _ = writeln!(self.text, "## {heading}{text}");
         match self.open.order(command, "ana", rehearse).await {
             Ok(receipt) => {
-                let _ = writeln!(self.text, "said: {}", receipt.said);
+                // How long the last wake took is a matter of how fast this machine is.
+                let said = match receipt.said.split_once(", about ") {
+                    Some((said, _)) => format!("{said}, about <time> expected"),
+                    None => receipt.said,
+                };
+                let _ = writeln!(self.text, "said: {said}");
             }
             Err(refusal) => {
                 self.under_way = None;

@@ -42,7 +42,9 @@ pub(super) struct Feeds {
     exporters: Vec<Paged>,
     counting: watch::Sender<Arc<Counting>>,
     prefix: Option<Arc<str>>,
-    tasks: Vec<AbortOnDropHandle<()>>,
+    /// Whoever asked before does no more.
+    permits: Option<AbortOnDropHandle<()>>,
+    _tasks: [AbortOnDropHandle<()>; 2],
 }
 
 impl Feeds {
@@ -86,7 +88,8 @@ impl Feeds {
             exporters: Vec::new(),
             counting,
             prefix: settings.prefix.clone(),
-            tasks: vec![reading, counter],
+            permits: None,
+            _tasks: [reading, counter],
         }
     }
 
@@ -98,8 +101,7 @@ impl Feeds {
             self.namespaces.subscribe(),
             out.clone(),
         );
-        self.tasks
-            .push(AbortOnDropHandle::new(tokio::spawn(asking)));
+        self.permits = Some(AbortOnDropHandle::new(tokio::spawn(asking)));
     }
 
     /// Where answers go that come late.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{NaiveDate, TimeDelta};
 
@@ -16,8 +17,12 @@ pub struct Settings {
     pub cluster: Arc<str>,
     /// Put before every backend's name: where there are several clusters.
     pub prefix: Option<Arc<str>>,
-    /// Namespaces; empty: all.
+    /// Namespaces; empty: all, or that of the context where this user may not list all.
     pub namespaces: Vec<String>,
+    /// All of them in any case.
+    pub everywhere: bool,
+    /// Between two times that the cluster is asked what it serves.
+    pub served_every: Duration,
     /// Labels that workloads and pods must have.
     pub selector: Option<String>,
     /// What is called otherwise, or not found by itself.
@@ -90,6 +95,8 @@ impl Settings {
             cluster: cluster.into(),
             prefix: None,
             namespaces: Vec::new(),
+            everywhere: false,
+            served_every: Duration::from_secs(180),
             selector: None,
             named: Vec::new(),
             prices: Prices::default(),

@@ -216,7 +216,7 @@ async fn pages(reader: &Reader, all: &Counting, read_any: &mut bool) -> Vec<Page
         };
         *read_any = true;
         pages.push(Page {
-            source: format!("{}/{}", it.pod.namespace, it.pod.name),
+            source: it.source(),
             born: it.pod.born,
             text,
         });
@@ -276,6 +276,7 @@ impl Before {
                 }
             }
         }
+        self.forget(all);
         let mut told = Vec::new();
         for target in &all.hosted {
             let counted = !pages.is_empty() && !unclear.contains(&target.id);
@@ -292,6 +293,27 @@ impl Before {
             }
         }
         told
+    }
+}
+
+impl Before {
+    /// Forgets gateways' pods that are gone: they come and go. One that is away for a moment is kept.
+    fn forget(&mut self, all: &Counting) {
+        if self.sources.len() > all.gateways.len() * 2 + 16 {
+            let stands: HashSet<String> = all.gateways.iter().map(Gateway::source).collect();
+            let kept = |it: &String| it == PROMETHEUS || stands.contains(it);
+            self.sources.retain(kept);
+            self.totals.retain(|(source, _), _| kept(source));
+        }
+        let hosted = |id: &BackendId| all.hosted.iter().any(|it| it.id == *id);
+        self.counted.retain(|id, _| hosted(id));
+    }
+}
+
+impl Gateway {
+    /// It as a source.
+    fn source(&self) -> String {
+        format!("{}/{}", self.pod.namespace, self.pod.name)
     }
 }
 
@@ -366,6 +388,20 @@ mod tests {
                 "llm/gpt 2"
             ]
         );
+    }
+
+    #[test]
+    fn pods_that_are_gone_are_forgotten() {
+        let all = Counting {
+            gateways: Vec::new(),
+            hosted: vec![target("llm/gpt", "gpt", true)],
+        };
+        let mut before = Before::default();
+        for i in 0..1000 {
+            let page = page(&format!("llm/gateway-{i}"), None, "", 1);
+            before.take(&all, &[page], Utc::now());
+        }
+        assert!(before.sources.len() <= 17 && before.totals.len() <= 17);
     }
 
     #[test]

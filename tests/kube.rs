@@ -17,6 +17,7 @@ mod kube {
     mod clusters;
     mod kaito;
     mod leases;
+    mod logins;
     mod logs;
     mod past;
     mod reading;

@@ -8,6 +8,7 @@ mod busy;
 mod decide;
 pub(in crate::fleet) mod follow;
 mod guard;
+mod hpa;
 pub mod keda;
 mod look;
 pub mod mark;
@@ -32,6 +33,7 @@ use serde::{Deserialize, Serialize};
 use super::backend::Kind;
 use super::id::{BackendId, ModelId};
 pub use decide::{LONGEST_NAME, is_workload, lease_of, wakes_to};
+pub use hpa::is_plain;
 use place::{Machine, Place, Rule};
 
 /// How long a drain waits for what runs before somebody has to decide.
@@ -146,6 +148,14 @@ impl Cluster {
             *it.verb == *verb && *it.resource == *resource && *it.namespace == *namespace
         })?;
         (!permit.allowed).then_some(&*permit.why)
+    }
+}
+
+impl super::Fleet {
+    /// Who this program is to a cluster.
+    fn user_of(&self, cluster: &str) -> Option<&str> {
+        let known = self.clusters.iter().find(|it| *it.name == *cluster)?;
+        known.user.as_deref()
     }
 }
 

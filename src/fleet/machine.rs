@@ -451,6 +451,11 @@ fn step_placed(backend: &mut Backend, input: &Input, now: DateTime<Utc>) -> Outc
             };
             Outcome::default()
         }
+        // Between two readings that said idle somebody said nothing: it may have been busy.
+        (State::Draining(drain), Input::Silent { .. }) => {
+            drain.idle_reads = 0;
+            Outcome::default()
+        }
         _ => Outcome::default(),
     }
 }

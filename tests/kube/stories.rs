@@ -178,7 +178,22 @@ impl Telling {
                 let has = |b: &fleetctl::fleet::Backend| told::backend(b).contains(what);
                 self.open.sees(id, what, has).await;
             }
-            "fail" => fake.fail_next(on(words[0], words[1]), words[2].parse().unwrap(), None),
+            // `fail PATCH httproutes 500`, so many times, with seconds for `Retry-After`.
+            "fail" => {
+                let n = |at: usize| words.get(at).map(|it| it.parse::<u32>().unwrap());
+                for _ in 0..n(3).unwrap_or(1) {
+                    let status = words[2].parse().unwrap();
+                    fake.fail_next(on(words[0], words[1]), status, n(4));
+                }
+            }
+            // Done, and the answer is lost on its way; or lost before it was done.
+            "lose" => fake.lose_answer(on(words[0], words[1])),
+            "hang-up" => fake.hang_up_next(on(words[0], words[1])),
+            // For as long as nothing says `fast`.
+            "ill" => {
+                let status = words[2].parse().unwrap();
+                self.slow = Some(fake.fail_while(on(words[0], words[1]), status, None));
+            }
             // Held up on its way: what happens meanwhile happens before it.
             "slow" => {
                 let time = Duration::from_millis(800);

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use fleetctl::fleet::Fleet;
-use fleetctl::fleet::cluster::PartState;
+use fleetctl::fleet::cluster::{Part, PartState};
+use fleetctl::source::kube::Settings;
 use serde_json::json;
 
 use super::bench::{Bench, Open};
@@ -451,4 +452,65 @@ async fn a_cluster_that_is_only_looked_at_is_never_written_to() {
     })
     .await;
     assert!(bench.fake.writes().is_empty());
+}
+
+#[tokio::test]
+async fn what_is_installed_later_is_found_and_what_is_taken_away_is_gone() {
+    let bench = Bench::on(FakeKube::start().await.without("keda.sh"));
+    put(&bench.fake, "deployment chat 1");
+    let often = |it: &mut Settings| it.served_every = Duration::from_millis(100);
+    let open = bench.open(often).await;
+    let resource = "scaledobjects.keda.sh";
+    open.see("that it is not there", |it| {
+        it.clusters[0].parts.len() > 1 && part(it, resource) == PartState::Absent
+    })
+    .await;
+    bench.fake.install("keda.sh", true);
+    put(&bench.fake, "scaledobject chat chat 0 4");
+    let scaled = |b: &fleetctl::fleet::Backend| {
+        let place = b.place.as_ref();
+        place.is_some_and(|it| it.scaled_by().contains("ScaledObject"))
+    };
+    open.sees("llm/chat", "is scaled by KEDA", scaled).await;
+    assert_eq!(part(&open.now(), resource), PartState::Followed);
+    bench.fake.install("keda.sh", false);
+    open.sees("llm/chat", "is scaled by nobody", |b| !scaled(b))
+        .await;
+    assert_eq!(part(&open.now(), resource), PartState::Absent);
+}
+
+#[tokio::test]
+async fn who_may_see_one_namespace_sees_that_of_the_context() {
+    let bench = Bench::start().await;
+    for verb in ["list", "watch"] {
+        bench.fake.deny(verb, "*", "*", Some(""));
+    }
+    let config = bench
+        .fake
+        .kubeconfig()
+        .replace("namespace: default", "namespace: llm");
+    std::fs::write(bench.dir().join("config"), config).unwrap();
+    put(&bench.fake, "deployment chat 0");
+    let open = bench.fleet().await;
+    sees_only(&open, &["llm/chat"]).await;
+    let PartState::Forbidden { why } = part(&open.now(), "namespaces") else {
+        panic!("{:?}", part(&open.now(), "namespaces"));
+    };
+    assert!(
+        why.contains("only llm, that of the context, is looked at"),
+        "{why}"
+    );
+    assert_eq!(part(&open.now(), "pods"), PartState::Followed);
+    // Who asks for all of them is told that they may not be seen.
+    let all = bench.open(|it| it.everywhere = true).await;
+    all.see("that pods may not be seen", |it| {
+        matches!(
+            it.clusters[0].parts.iter().find(|it| it.resource == "pods"),
+            Some(Part {
+                state: PartState::Forbidden { .. },
+                ..
+            })
+        )
+    })
+    .await;
 }

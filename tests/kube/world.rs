@@ -120,8 +120,9 @@ fn bring_up(fake: &FakeKube, engines: &Engines, pod: &Value) {
         .or(label("app.kubernetes.io/instance"));
     let backend = format!("{HERE}/{}", of.unwrap_or_default());
     let engines = engines.clone();
+    let pod = place.clone();
     fake.on_proxy(&place, move |method, path, query| {
-        engines.answer(&backend, method, path, query)
+        engines.answer(&engines.of(&backend, &pod), method, path, query)
     });
     fake.bring_up(&place, "gpu-0");
 }

@@ -10,9 +10,9 @@ use tokio_util::task::TaskTracker;
 
 use super::Wanted;
 use super::record::{self, Kept, Records};
+use super::seen::sees_something;
 use crate::actuator::Actuator;
 use crate::actuator::kube::Hand;
-use crate::cli::exit::{Ended, Kind};
 use crate::clock::Clock;
 use crate::cluster::Api;
 use crate::fleet::Fleet;
@@ -76,7 +76,10 @@ impl Open {
         let http = web::client().map_err(anyhow::Error::msg)?;
         let hands = apis
             .iter()
-            .map(|(api, _)| Hand::new(api.clone(), http.clone(), clock, shutdown.clone()))
+            .map(|(api, settings)| {
+                let hand = Hand::new(api.clone(), http.clone(), shutdown.clone());
+                hand.reaching(settings.reach)
+            })
             .collect();
         let actuator = Actuator::new(std::collections::HashMap::new(), http.clone()).on(hands);
         let hub = hub::start(fleet, actuator, journal, clock, shutdown.clone());
@@ -162,23 +165,4 @@ impl Open {
         let _ = tokio::time::timeout(FAREWELL, self.hub.task).await;
         self.kept.close().await;
     }
-}
-
-/// That nothing may be seen is no empty fleet.
-fn sees_something(fleet: &Fleet) -> Result<()> {
-    if !fleet.backends.is_empty() {
-        return Ok(());
-    }
-    for cluster in &fleet.clusters {
-        for part in &cluster.parts {
-            if let PartState::Forbidden { why } = &part.state
-                && matches!(&*part.resource, "deployments.apps" | "pods")
-            {
-                let what = format!("{}: {why}", cluster.name);
-                let hint = "name the namespaces that you may see with --namespace, or ask for a role like examples/kubernetes/read-only.yaml";
-                return Err(Ended::new(Kind::Refused, what, hint).into());
-            }
-        }
-    }
-    Ok(())
 }

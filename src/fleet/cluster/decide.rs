@@ -29,7 +29,7 @@ impl Fleet {
             Command::Force { command } => (&**command, true),
             other => (other, false),
         };
-        let plan = match command {
+        let mut plan = match command {
             Command::Wake { backend }
             | Command::Sleep { backend }
             | Command::Drain { backend }
@@ -37,7 +37,8 @@ impl Fleet {
             | Command::Pin { backend, .. }
             | Command::Unpin { backend } => {
                 let (b, place) = self.placed(backend)?;
-                let mut plan = begin(command, Some(backend), place, by, now);
+                let user = self.user_of(&place.cluster);
+                let mut plan = begin(command, Some(backend), place, by, user, now);
                 self.plan_backend(&mut plan, command, b, place, force)
                     .map_err(|(what, hint)| Refusal {
                         kind: RefusalKind::Refused,
@@ -68,6 +69,7 @@ impl Fleet {
             }
         };
         self.permitted(&plan)?;
+        plan.warnings.extend(self.left_out(&plan));
         Ok(plan)
     }
 
@@ -232,10 +234,11 @@ fn begin(
     backend: Option<&BackendId>,
     place: &Place,
     by: &Actor,
+    user: Option<&str>,
     now: DateTime<Utc>,
 ) -> Plan {
     let of = backend.map_or("", |it| it.within(&place.cluster));
-    let mut mark = marked(command, of, by, now);
+    let mut mark = marked(command, of, by, user, now);
     mark.prev = Before {
         replicas: Some(place.wanted),
         ..Before::default()
@@ -255,11 +258,20 @@ fn begin(
     }
 }
 
-pub(super) fn marked(command: &Command, of: &str, by: &Actor, now: DateTime<Utc>) -> Mark {
+///
+/// `user`: who this program is to the cluster; it is written down where it is not the operator's own name.
+pub(super) fn marked(
+    command: &Command,
+    of: &str,
+    by: &Actor,
+    user: Option<&str>,
+    now: DateTime<Utc>,
+) -> Mark {
     Mark {
         op: command.verb().to_owned(),
         of: of.to_owned(),
         by: by.name().to_owned(),
+        user: user.filter(|it| *it != by.name()).map(Into::into),
         at: now,
         id: format!("{}-{:x}", by.name(), now.timestamp_micros()),
         ..Mark::default()

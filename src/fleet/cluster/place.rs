@@ -36,6 +36,10 @@ pub struct Place {
     pub autoscaler: Autoscaler,
     /// Ready pods, for pins and for what is asked of engines.
     pub live_pods: Vec<LivePod>,
+    /// Pods on which requests may run: they are ready, or were since their engine started. One that is too busy for its
+    /// readiness probe is among them.
+    #[serde(default)]
+    pub serving: Vec<Box<str>>,
     /// Where engines listen.
     pub port: u16,
     /// The engines can sleep in their pods.
@@ -137,6 +141,9 @@ pub enum Autoscaler {
         max: u32,
         /// `behavior.scaleDown.selectPolicy`.
         down: Option<Box<str>>,
+        /// Nothing else of its behavior is anybody's own.
+        #[serde(default)]
+        plain: bool,
         /// Why it is not active, where it says so.
         inactive: Option<Box<str>>,
     },

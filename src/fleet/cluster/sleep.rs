@@ -5,6 +5,7 @@
 
 use serde_json::json;
 
+use super::hpa::choosing;
 use super::keda;
 use super::mark::Mark;
 use super::nap;
@@ -163,13 +164,13 @@ fn freeze(plan: &mut Plan, place: &Place) {
             plan.or_back(
                 merge(
                     object,
-                    policy(Some("Disabled")),
+                    choosing(Some("Disabled")),
                     &mark,
                     "stop it from scaling down",
                 ),
                 merge(
                     object,
-                    policy(before.as_deref()),
+                    choosing(before.as_deref()),
                     &mark,
                     "let it scale down again",
                 ),
@@ -188,15 +189,11 @@ fn unfreeze(plan: &mut Plan, place: &Place) {
         let done = plan.mark.closed();
         plan.then(merge(
             object,
-            policy(done.prev.policy.as_deref()),
+            choosing(done.prev.policy.as_deref()),
             &done,
             "let it scale down again",
         ));
     }
-}
-
-fn policy(select: Option<&str>) -> serde_json::Value {
-    json!({"spec": {"behavior": {"scaleDown": {"selectPolicy": select}}}})
 }
 
 /// Edits that leave `backend` nothing, one for each route. What it had goes to the others of its rule: in their own

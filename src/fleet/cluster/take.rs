@@ -145,6 +145,13 @@ impl Fleet {
             since: it.at,
             by: it.by.clone(),
         });
+        // What was read of other pods says nothing of these.
+        let before = b.place.as_ref().map(|it| &it.serving);
+        if before.is_some_and(|it| *it != place.serving)
+            && let State::Draining(drain) = &mut b.state
+        {
+            drain.idle_reads = 0;
+        }
         b.place = Some(place);
         let target = b.full_name();
         for note in outcome.notes {

@@ -1,8 +1,7 @@
 //! Back in service on a cluster.
 
-use serde_json::json;
-
 use super::decide::{verify, wakes_to};
+use super::hpa::choosing_again;
 use super::keda;
 use super::mark::{Before, Mark};
 use super::place::{Autoscaler, Place, Ref, Rule, Weighted};
@@ -57,10 +56,15 @@ pub(super) fn undrain(
     weights(plan, b, &before, rules, &done);
     if let Some(revision) = place.revision() {
         plan.then(wake::release(revision, &before, &done));
-    } else if let Autoscaler::Hpa { object, down, .. } = &place.autoscaler
+    } else if let Autoscaler::Hpa {
+        object,
+        down,
+        plain,
+        ..
+    } = &place.autoscaler
         && down.as_deref() != before.policy.as_deref()
     {
-        let body = json!({"spec": {"behavior": {"scaleDown": {"selectPolicy": before.policy}}}});
+        let body = choosing_again(before.policy.as_deref(), *plain);
         plan.then(merge(object, body, &done, "let it scale down again"));
     } else if up || b.naps() {
         // A wake of ours that was to be lifted in the end; a pin stays.

@@ -38,9 +38,9 @@ impl Fleet {
         let mut plan = Plan {
             command: command.clone(),
             backend: None,
+            mark: marked(command, model.as_str(), by, self.user_of(&cluster), now),
             cluster,
             steps: Vec::new(),
-            mark: marked(command, model.as_str(), by, now),
             regarding: first.route.clone(),
             regarding_uid: Box::default(),
             holds_lease: false,

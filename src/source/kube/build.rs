@@ -9,7 +9,7 @@ use super::log::Source;
 use super::machines::{machines, region};
 use super::object::{Key, Meta, Node, Workload};
 use super::phase::{phase, short_probe};
-use super::read::{Engine, Paged};
+use super::serving::{live_pods, names_of_serving};
 use super::settings::Settings;
 use super::stage::serving_of;
 use super::stand::{Stand, is_head};
@@ -17,7 +17,7 @@ use super::world::World;
 use crate::fleet::backend::{Capacity, Kind as Sort, SelfHosted, SleepWay};
 use crate::fleet::cluster::mark::{KEY, Mark, PIN};
 use crate::fleet::cluster::object::{Kind, Object};
-use crate::fleet::cluster::place::{Autoscaler, LivePod, Owner, Place, Rule};
+use crate::fleet::cluster::place::{Autoscaler, Owner, Place, Rule};
 use crate::fleet::cluster::{SeenBackend, wakes_to};
 
 /// The backend as it stands now.
@@ -58,15 +58,8 @@ pub(super) fn build(
         pods_a_replica: stand.size,
         owner: found.owner.clone(),
         autoscaler: found.autoscaler.clone(),
-        live_pods: stand
-            .heads
-            .iter()
-            .filter(|it| it.is_ready())
-            .map(|it| LivePod {
-                name: it.meta.name.clone(),
-                ip: it.ip.clone(),
-            })
-            .collect(),
+        live_pods: live_pods(&stand.heads),
+        serving: names_of_serving(&stand.heads, stand.serving()),
         port: port(found, stand.first()),
         can_nap: engine.is_some_and(|it| it.can_nap),
         naps: found.naps,
@@ -201,28 +194,12 @@ fn facts(
 }
 
 /// Where its engines listen.
-fn port(found: &Found, workload: Option<&Workload>) -> u16 {
+pub(super) fn port(found: &Found, workload: Option<&Workload>) -> u16 {
     let usual = match found.owner {
         Owner::Workspace(_) | Owner::InferenceSet(_) => 5000,
         _ => 8000,
     };
     workload.and_then(|it| it.engine.port).unwrap_or(usual)
-}
-
-/// The pages of its engines; `None` where no pod is ready.
-pub(super) fn pages(found: &Found, world: &World, urgent: bool) -> Option<Engine> {
-    let workload = found.homes.iter().find_map(|it| world.workloads.get(it));
-    let heads = found.homes.iter().flat_map(|it| world.pods_of(it));
-    let pods: Vec<Paged> = heads
-        .filter(|it| is_head(it) && it.is_ready())
-        .map(Paged::of)
-        .collect();
-    (!pods.is_empty()).then(|| Engine {
-        id: found.id.clone(),
-        port: port(found, workload),
-        pods,
-        urgent,
-    })
 }
 
 /// The log of the pod that is furthest; `None` where none runs yet.

@@ -10,9 +10,11 @@ use super::build;
 use super::find::{Findings, Found};
 use super::log::{Logs, Source, why_it_ended};
 use super::object::{Key, Pod};
+use super::page::{Proofs, Reader};
 use super::past::Past;
 use super::permit;
-use super::read::{Engine, Paged, Reader, Wanted, Way, read};
+use super::read::{Engine, Paged, Wanted, Way, read};
+use super::serving;
 use super::settings::Settings;
 use super::tokens::{Counting, count};
 use super::world::{Change, World};
@@ -41,6 +43,8 @@ pub(super) struct Feeds {
     exporters: Vec<Paged>,
     counting: watch::Sender<Arc<Counting>>,
     prefix: Option<Arc<str>>,
+    /// Whoever asked before does no more.
+    permits: Option<AbortOnDropHandle<()>>,
     tasks: Vec<AbortOnDropHandle<()>>,
     reader: Reader,
     past: watch::Receiver<Option<PartState>>,
@@ -61,12 +65,20 @@ impl Feeds {
             api: api.clone(),
             http,
             prometheus: settings.prometheus.clone(),
+            reach: settings.reach,
+            proofs: Proofs::default(),
             out: out.clone(),
             clock,
         };
         let (tell_past, told_past) = watch::channel(None);
         let (counting, counts) = watch::channel(Arc::default());
-        let counter = AbortOnDropHandle::new(tokio::spawn(count(reader.clone(), counts)));
+        let counter = AbortOnDropHandle::new(tokio::spawn(count(
+            Reader {
+                proofs: Proofs::default(),
+                ..reader.clone()
+            },
+            counts,
+        )));
         let reading = AbortOnDropHandle::new(tokio::spawn(read(reader.clone(), wants, tell)));
         Self {
             api: api.clone(),
@@ -85,6 +97,7 @@ impl Feeds {
             reader,
             past: told_past,
             tell_past,
+            permits: None,
         }
     }
 
@@ -96,8 +109,7 @@ impl Feeds {
             self.namespaces.subscribe(),
             out.clone(),
         );
-        self.tasks
-            .push(AbortOnDropHandle::new(tokio::spawn(asking)));
+        self.permits = Some(AbortOnDropHandle::new(tokio::spawn(asking)));
     }
 
     /// Where answers go that come late.
@@ -167,7 +179,7 @@ impl Feeds {
     pub(super) fn take(&mut self, found: &Found, seen: &SeenBackend, world: &World) {
         let Some(place) = &seen.place else { return };
         let drains = place.mark.as_ref().is_some_and(|it| !it.done);
-        match build::pages(found, world, drains) {
+        match serving::pages(found, world, drains) {
             Some(engine) => {
                 let same = self.engines.get(&found.id).is_some_and(|it| **it == engine);
                 if !same {

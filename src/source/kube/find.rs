@@ -224,6 +224,7 @@ fn scalers(world: &World, served: &dyn Fn(Kind) -> Box<str>) -> HashMap<Home, Au
             min: it.min,
             max: it.max,
             down: it.down.clone(),
+            plain: it.plain,
             inactive: it.inactive.clone(),
         });
     }

@@ -35,6 +35,20 @@ const PATCHED: [Kind; 12] = [
     Kind::Pod,
 ];
 
+/// What operations do besides patching: they hold a lease, tell of themselves, and talk to engines; and whose logs are read.
+const BESIDES: [Question; 6] = [
+    besides("create", Kind::Lease, None),
+    besides("update", Kind::Lease, None),
+    besides("create", Kind::Event, None),
+    besides("get", Kind::Pod, Some("proxy")),
+    besides("create", Kind::Pod, Some("proxy")),
+    besides("get", Kind::Pod, Some("log")),
+];
+
+const fn besides(verb: &'static str, kind: Kind, sub: Option<&'static str>) -> Question {
+    Question { verb, kind, sub }
+}
+
 /// A `SelfSubjectRulesReview`'s status.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -139,7 +153,7 @@ async fn of(api: &Api, served: &Served, namespace: &str) -> Vec<Permit> {
             kind,
             sub: Some("scale"),
         });
-    let questions: Vec<Question> = patches.chain(scales).collect();
+    let questions: Vec<Question> = patches.chain(scales).chain(BESIDES).collect();
     let Some(rules) = rules(api, namespace).await else {
         // Nobody says: it is tried then, and refused where it may not be.
         return Vec::new();
@@ -171,6 +185,11 @@ async fn rules(api: &Api, namespace: &str) -> Option<Rules> {
     let path = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews";
     let mut answer = api.send(Method::POST, path, &body).await.ok()?;
     serde_json::from_value(answer["status"].take()).ok()
+}
+
+/// Whether this user may list a kind everywhere; where nobody says it is tried.
+pub(super) async fn lists_everywhere(api: &Api, kind: Kind) -> bool {
+    access(api, "", &besides("list", kind, None)).await.0
 }
 
 async fn access(api: &Api, namespace: &str, question: &Question) -> (bool, String) {

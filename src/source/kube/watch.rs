@@ -301,7 +301,7 @@ impl Follower {
                 after.unwrap_or_default().max(self.wait).min(LATE)
             }
             other => {
-                if matches!(other, Fault::Stranger(_)) {
+                if matches!(other, Fault::Stranger(_) | Fault::Login(_)) {
                     self.of.api.renew().await;
                 }
                 self.stale(other.to_string()).await;

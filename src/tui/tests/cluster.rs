@@ -56,6 +56,11 @@ fn place(cluster: &str, name: &str, phase: Phase) -> Place {
         } else {
             Vec::new()
         },
+        serving: if up {
+            vec![format!("{name}-0").into()]
+        } else {
+            Vec::new()
+        },
         port: 8000,
         can_nap: false,
         naps: false,

@@ -125,6 +125,7 @@ fn fleet(now: DateTime<Utc>) -> Fleet {
     Fleet {
         clusters: Vec::new(),
         namespace: None,
+        past: std::sync::Arc::default(),
         name: "bench".into(),
         speed: 1,
         started: now,
@@ -181,6 +182,7 @@ fn fleet(now: DateTime<Utc>) -> Fleet {
                     log: VecDeque::new(),
                     place: None,
                     doing: None,
+                    progress: None,
                 })
             })
             .collect(),

@@ -155,7 +155,7 @@ impl Hand {
         let mut late: Vec<String> = Vec::new();
         let mut waited = false;
         for (at, Planned { step, .. }) in plan.steps.iter().enumerate() {
-            self.say(plan, step).await;
+            self.say(plan, at).await;
             let result = if step.acts() {
                 if std::mem::take(&mut waited)
                     && let Some(lease) = lease
@@ -239,13 +239,16 @@ impl Hand {
         self.fleet.get().map(|it| Arc::clone(&it.borrow()))
     }
 
-    async fn say(&self, plan: &Plan, step: &Step) {
+    async fn say(&self, plan: &Plan, at: usize) {
+        let step = &plan.steps[at].step;
         let (Some(backend), Some(out)) = (plan.backend.clone(), self.out.get()) else {
             return;
         };
         let observation = Observation::Step {
             backend,
             words: step.words(),
+            step: u32::try_from(at + 1).unwrap_or(u32::MAX),
+            of: u32::try_from(plan.steps.len()).unwrap_or(u32::MAX),
             stopping: matches!(step, Step::Gone | Step::Napping { asleep: true }),
         };
         // The hub may have stopped meanwhile; then nobody is left to tell.

@@ -182,6 +182,7 @@ fn fleet(now: DateTime<Utc>) -> Fleet {
                     log: VecDeque::new(),
                     place: None,
                     doing: None,
+                    progress: None,
                 })
             })
             .collect(),

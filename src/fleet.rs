@@ -33,6 +33,7 @@ mod restart;
 pub mod restore;
 pub mod rule;
 pub mod schedule;
+mod share;
 mod tick;
 mod version;
 pub mod wake;

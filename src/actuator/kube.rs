@@ -258,14 +258,21 @@ impl Hand {
         self.fleet.get().map(|it| Arc::clone(&it.borrow()))
     }
 
-    /// Tells what is done or waited for now.
+    /// Tells what is done or waited for now: a step of the plan or what takes it back, or what comes before the first.
     async fn say(&self, plan: &Plan, words: String, step: Option<&Step>) {
+        let is = |it: &Planned| {
+            let mut both = [Some(&it.step), it.back.as_ref()].into_iter().flatten();
+            both.any(|it| step.is_some_and(|step| std::ptr::eq(it, step)))
+        };
+        let at = plan.steps.iter().position(is);
         let (Some(backend), Some(out)) = (plan.backend.clone(), self.out.get()) else {
             return;
         };
         let observation = Observation::Step {
             backend,
             words,
+            step: at.map_or(0, |at| u32::try_from(at + 1).unwrap_or(u32::MAX)),
+            of: u32::try_from(plan.steps.len()).unwrap_or(u32::MAX),
             stopping: matches!(step, Some(Step::Gone | Step::Napping { asleep: true })),
         };
         // The hub may have stopped meanwhile; then nobody is left to tell.

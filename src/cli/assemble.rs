@@ -214,6 +214,7 @@ fn add_backend(
         log: VecDeque::new(),
         place: None,
         doing: None,
+        progress: None,
     }));
     out.targets.push(Target {
         backend: id.clone(),

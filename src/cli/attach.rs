@@ -71,6 +71,10 @@ pub(super) async fn console(address: Address, options: tui::run::Options) -> Res
     let handle = remote::attach(address, shutdown.clone())
         .await
         .with_context(|| format!("no fleet at {url}"))?;
+    let options = tui::run::Options {
+        attached: true,
+        ..options
+    };
     let ended = tui::run::run(handle, options, shutdown.clone()).await;
     shutdown.cancel();
     ended.map_err(Into::into)

@@ -129,6 +129,7 @@ fn options(args: &Args, theme: tui::theme::Theme) -> tui::run::Options {
         theme,
         operator: args.shared.operator(),
         read_only: args.read_only,
+        attached: false,
         mouse: !args.no_mouse,
     }
 }

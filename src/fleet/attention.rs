@@ -31,11 +31,8 @@ impl Fleet {
 impl Fleet {
     /// Looks at everything again and says what needs attention, worst first.
     pub(super) fn review(&mut self) {
-        let mut findings: Vec<Finding> = self
-            .backends
-            .iter()
-            .filter_map(|b| self.look_at(b))
-            .collect();
+        let mut findings = self.look_at_clusters_first();
+        findings.extend(self.backends.iter().filter_map(|b| self.look_at(b)));
         findings.extend(self.look_at_clusters());
         for model in &self.models {
             let mut all = self.backends_of(&model.id).peekable();
@@ -119,6 +116,8 @@ impl Fleet {
                     &[('\n', "look")],
                 )
             }
+            // Why it does not go on is said with its place, and how late it is there as well.
+            State::Waking(_) if b.place.as_ref().is_some_and(|it| it.trouble.is_some()) => None,
             State::Waking(wake) => self.look_at_wake(b, wake).and_then(|(severity, what)| {
                 finding(
                     severity,
@@ -219,6 +218,18 @@ impl Fleet {
             | State::Unknown { .. }
             | State::Asleep { .. }
             | State::Ready { .. } => None,
+        }
+    }
+
+    /// How long a wake has lasted where that is too long: `9:10, over its budget of 8:00: `.
+    pub(super) fn how_late(&self, b: &Backend, wake: &Wake) -> String {
+        let elapsed = self.now - wake.since;
+        match b.self_hosted().filter(|_| wake.late) {
+            Some(facts) => {
+                let budget = span(facts.budget);
+                format!("{}, over its budget of {budget}: ", span(elapsed))
+            }
+            None => String::new(),
         }
     }
 

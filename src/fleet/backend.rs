@@ -62,6 +62,24 @@ pub struct Backend {
     /// The step that an operation on its cluster is at, in words.
     #[serde(default)]
     pub doing: Option<String>,
+    /// How far that operation is.
+    #[serde(default)]
+    pub progress: Option<Progress>,
+}
+
+/// How far an operation on a cluster is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Progress {
+    /// `drain`, `wake`.
+    pub op: String,
+    /// The step that it is at, from 1.
+    pub step: u32,
+    /// Of how many.
+    pub of: u32,
+    /// When it began.
+    pub since: DateTime<Utc>,
+    /// When the step began.
+    pub step_since: DateTime<Utc>,
 }
 
 /// What a backend is made of.

@@ -130,44 +130,6 @@ impl Fleet {
         TimeDelta::milliseconds(longest.unwrap_or(0) as i64)
     }
 
-    /// The shares that a model's weights ask for, 0 to 1, summing to 1 unless every weight is zero.
-    pub fn shares(&self, model: &ModelId) -> Vec<(BackendId, f64)> {
-        let total: u32 = self.backends_of(model).map(|b| b.weight).sum();
-        self.backends_of(model)
-            .map(|b| {
-                (
-                    b.id.clone(),
-                    if total == 0 {
-                        0.0
-                    } else {
-                        f64::from(b.weight) / f64::from(total)
-                    },
-                )
-            })
-            .collect()
-    }
-
-    /// The shares that new requests of a model meet now: its weights over the backends that take traffic,
-    /// or the first of those in fallback order where all their weights are zero. Empty where none does.
-    pub fn expected_shares(&self, model: &ModelId) -> Vec<(BackendId, f64)> {
-        let open: Vec<_> = self
-            .backends_of(model)
-            .filter(|b| b.takes_traffic())
-            .collect();
-        let total: u32 = open.iter().map(|b| b.weight).sum();
-        if total == 0 {
-            return open
-                .first()
-                .map(|b| (b.id.clone(), 1.0))
-                .into_iter()
-                .collect();
-        }
-        open.into_iter()
-            .filter(|b| b.weight > 0)
-            .map(|b| (b.id.clone(), f64::from(b.weight) / f64::from(total)))
-            .collect()
-    }
-
     /// Requests answered a second over the last five minutes, all backends.
     pub fn requests_per_s(&self) -> f64 {
         self.backends

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::backend::{Backend, SleepWay, WAKES_KEPT};
+use super::cluster::mark::Mark;
 use super::id::BackendId;
 use super::message::{Action, StageMark};
 use super::wake::{Drain, Failure, Stage, StageSpan, State, Wake, WakeRecord};
@@ -519,10 +520,15 @@ impl Backend {
         said == Some(true)
     }
 
+    /// The operation that was begun on its cluster and not ended, and not from here.
+    pub fn halted(&self) -> Option<&Mark> {
+        let mark = self.place.as_ref()?.mark.as_ref();
+        mark.filter(|it| self.doing.is_none() && it.is_open())
+    }
+
     /// An operation of that name was begun on its cluster and not ended, and not from here.
     pub fn is_left(&self, verb: &str) -> bool {
-        let mark = self.place.as_ref().and_then(|it| it.mark.as_ref());
-        self.doing.is_none() && mark.is_some_and(|it| it.op == verb && it.is_open())
+        self.halted().is_some_and(|it| it.op == verb)
     }
 
     /// How it sleeps.

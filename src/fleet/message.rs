@@ -157,6 +157,12 @@ pub enum Observation {
         /// Which, in words.
         words: String,
 
+        /// Its place, from 1.
+        step: u32,
+
+        /// Of how many.
+        of: u32,
+
         /// From here on its pods may end.
         stopping: bool,
     },

@@ -171,9 +171,11 @@ impl Fleet {
             Observation::Step {
                 backend,
                 words,
+                step,
+                of,
                 stopping,
             } => {
-                self.came_to(&backend, words, stopping);
+                self.came_to(&backend, words, (step, of), stopping);
                 Vec::new()
             }
             Observation::Request(record) => {

@@ -11,7 +11,7 @@ use super::live::WINDOW;
 use super::machine::Input;
 use super::message::{Action, Actor, AuditEntry};
 use super::wake::State;
-use super::{Backend, BackendId, Fleet, ModelId};
+use super::{Backend, BackendId, Fleet};
 
 /// A pinned backend that failed is tried again after this long, doubled for each failure in a row up to [`RETRY_MOST`].
 const RETRY_FIRST: TimeDelta = TimeDelta::seconds(60);
@@ -151,16 +151,16 @@ impl Fleet {
                     .push(ttft.num_microseconds().unwrap_or(0) as f64 / 1e6);
             }
         }
-        let mut of_models: HashMap<&ModelId, u64> = HashMap::new();
-        for (b, n) in self.backends.iter().zip(&answered) {
-            *of_models.entry(&b.model).or_default() += n;
+        let divided = self.divided();
+        let mut by_all: HashMap<usize, u64> = HashMap::new();
+        for (among, n) in divided.iter().zip(&answered) {
+            *by_all.entry(*among).or_default() += n;
         }
-        let shares: Vec<Option<f64>> = self
-            .backends
+        let shares: Vec<Option<f64>> = divided
             .iter()
             .zip(&answered)
-            .map(|(b, n)| {
-                let all = of_models.get(&b.model).copied().unwrap_or(0);
+            .map(|(among, n)| {
+                let all = by_all.get(among).copied().unwrap_or(0);
                 (all > 0).then(|| *n as f64 / all as f64)
             })
             .collect();

@@ -22,6 +22,8 @@ pub struct App {
     pub operator: String,
     /// Takes the actions away.
     pub read_only: bool,
+    /// The fleet is looked after elsewhere: what is under way goes on without this console.
+    pub attached: bool,
     /// The screen that is shown.
     pub screen: Screen,
     /// Where `esc` leads, newest last.
@@ -36,6 +38,8 @@ pub struct App {
     pub filter: String,
     /// The order of the Fleet table.
     pub sort: Sort,
+    /// The finding that was gone to; the banner shows it until the selection moves on.
+    pub finding: Option<Followed>,
     /// First visible line of lists that follow no backend (log, requests, audit), counted from the newest; 0 follows.
     pub scroll: usize,
     /// The requests tail stands still on this picture while set.
@@ -44,14 +48,27 @@ pub struct App {
     pub draft: Option<Vec<(BackendId, u32)>>,
     /// What the cluster says of the command in the open dialog.
     pub rehearsal: Rehearsal,
-    /// The open dialog shows the exact calls, from this line on.
-    pub exact: Option<usize>,
+    /// The open dialog shows the exact calls.
+    pub exact: bool,
+    /// The first line of the open dialog that is seen.
+    pub read_from: usize,
     /// Short messages, newest last.
     pub toasts: Vec<Toast>,
     /// Colours and glyphs.
     pub theme: Theme,
     /// Columns and rows of the terminal.
     pub size: (u16, u16),
+}
+
+/// A finding that was gone to. Its words change with every picture: it is known by what it is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Followed {
+    /// What it is about; `None`: the whole fleet.
+    pub about: Option<BackendId>,
+    /// Which one of those that are about the same.
+    pub nth: usize,
+    /// What was selected with it.
+    pub selected: Option<BackendId>,
 }
 
 /// What a cluster says of a command that is only tried.
@@ -146,7 +163,8 @@ pub enum Mode {
         /// Which completion.
         chosen: usize,
     },
-    /// A command with its preview, waiting for Enter. `apply` is true when the Apply button has the focus; it starts on Cancel.
+    /// A command with its preview, waiting for Enter. `apply` is true when the Apply button has the focus; it starts on Cancel
+    /// where work stops.
     Confirm {
         /// What will be sent.
         commands: Vec<Command>,
@@ -176,6 +194,13 @@ pub enum Mode {
     },
     /// The keys.
     Help,
+    /// Everything that needs attention, in full.
+    Findings {
+        /// Which one is chosen.
+        chosen: usize,
+    },
+    /// Leaving while an operation of this console is under way.
+    Leave,
 }
 
 /// Which field of the pin form has the focus.
@@ -251,6 +276,7 @@ impl App {
             link: Link::Live,
             operator,
             read_only,
+            attached: false,
             screen: Screen::Fleet,
             back: Vec::new(),
             mode: Mode::Normal,
@@ -261,11 +287,13 @@ impl App {
                 column: Column::Backend,
                 descending: false,
             },
+            finding: None,
             scroll: 0,
             frozen: None,
             draft: None,
             rehearsal: Rehearsal::None,
-            exact: None,
+            exact: false,
+            read_from: 0,
             toasts: Vec::new(),
             theme,
             size: (80, 24),
@@ -290,6 +318,37 @@ impl App {
             .iter()
             .find(|b| b.id == *id)
             .map(AsRef::as_ref)
+    }
+
+    /// Which finding the banner shows: the one that was gone to while its selection stands, else the worst.
+    pub fn shown_finding(&self) -> Option<usize> {
+        let followed = self
+            .finding
+            .as_ref()
+            .filter(|it| it.selected == self.selected);
+        let about = |it: &Followed| {
+            let all = self.fleet.findings.iter().enumerate();
+            let mut same = all.filter(|(_, finding)| finding.backend == it.about);
+            same.nth(it.nth).map(|(at, _)| at)
+        };
+        let worst = (!self.fleet.findings.is_empty()).then_some(0);
+        followed.and_then(about).or(worst)
+    }
+
+    /// Whether a key that acts now acts on this backend and on nothing else.
+    pub fn acts_on(&self, id: &BackendId) -> bool {
+        self.selected.as_ref() == Some(id) && self.marks.iter().all(|marked| marked == id)
+    }
+
+    /// What is shown is of some time ago: nobody tells of the fleet, or a cluster does not answer.
+    pub fn is_old(&self) -> bool {
+        self.link != Link::Live || self.fleet.clusters.iter().any(|it| it.is_blind())
+    }
+
+    /// Backends with an operation that ends with this console.
+    pub fn at_work(&self) -> impl Iterator<Item = &Backend> {
+        let all = self.whole.backends.iter().map(AsRef::as_ref);
+        all.filter(|b| !self.attached && b.doing.is_some())
     }
 
     /// The model of the selected backend.

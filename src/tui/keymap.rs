@@ -57,6 +57,10 @@ pub enum Action {
     Flip,
     /// Restores what stood before.
     Undo,
+    /// To the next thing that needs attention.
+    NextFinding,
+    /// Everything that needs attention.
+    Findings,
     /// The engine's log.
     Logs,
     /// The next theme.
@@ -282,7 +286,7 @@ pub const KEYMAP: &[Binding] = &[
     bind(
         Action::PreviousScreen,
         &["shift-tab"],
-        "previous screen",
+        "screen before",
         "the screen before",
         Group::Move,
         &[],
@@ -342,6 +346,22 @@ pub const KEYMAP: &[Binding] = &[
         "restore what stood before the last action",
         Group::Act,
         &[Fleet, Backend, Routing, Audit],
+    ),
+    bind(
+        Action::NextFinding,
+        &["n"],
+        "next finding",
+        "to the next thing that needs attention",
+        Group::View,
+        &[],
+    ),
+    bind(
+        Action::Findings,
+        &["!"],
+        "findings",
+        "all that needs attention, in full",
+        Group::View,
+        &[],
     ),
     bind(
         Action::Filter,
@@ -435,7 +455,7 @@ pub const KEYMAP: &[Binding] = &[
         Action::Abort,
         &["ctrl-c"],
         "leave",
-        "out at once",
+        "out; twice where it asks",
         Group::Program,
         &[],
     ),

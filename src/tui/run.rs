@@ -48,6 +48,8 @@ pub struct Options {
     pub operator: String,
     /// Takes the actions away.
     pub read_only: bool,
+    /// The fleet is looked after elsewhere and goes on without this console.
+    pub attached: bool,
     /// Takes the mouse.
     pub mouse: bool,
 }
@@ -66,7 +68,8 @@ pub async fn run(
     let (back, returns) = mpsc::channel(RETURNS);
     let snapshots = handle.snapshots.clone();
     let first = snapshots.borrow().clone();
-    let app = App::new(first, options.theme, options.operator, options.read_only);
+    let mut app = App::new(first, options.theme, options.operator, options.read_only);
+    app.attached = options.attached;
     let console = Console {
         app,
         screen: terminal::screen()?,

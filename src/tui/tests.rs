@@ -1,7 +1,9 @@
 //! Screens, drawn from a fixed fleet.
 
+mod attention;
 mod cluster;
 mod console;
+mod divided;
 mod fixture;
 mod keys;
 mod money;

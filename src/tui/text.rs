@@ -1,6 +1,7 @@
 //! Figures as people read them: right-aligned by the caller, never longer than their column.
 
 use chrono::{DateTime, TimeDelta, Utc};
+use unicode_width::{UnicodeWidthChar as _, UnicodeWidthStr as _};
 
 /// An age in one or two units: `41s`, `11m`, `2h14m`, `3d4h`.
 pub fn age(span: TimeDelta) -> String {
@@ -56,6 +57,48 @@ pub fn count(n: f64) -> String {
         out.push(digit);
     }
     out
+}
+
+/// What the fleet says to both ways of using it, as it is said on the screen: a flag there is a key here.
+pub fn on_screen(said: &str) -> String {
+    said.replace("--force", "f (force)")
+}
+
+/// A sentence in as many lines as it needs, broken between words, and in the middle of one that is longer than a line. All but
+/// the first stand in by `indent`.
+pub fn wrapped(sentence: &str, width: usize, indent: usize) -> Vec<String> {
+    let width = width.max(indent + 1);
+    let within = " ".repeat(indent);
+    let mut lines = vec![String::new()];
+    // Columns of the last line, and whether it has a word.
+    let (mut used, mut begun) = (0, false);
+    for word in sentence.split(' ') {
+        let wide = word.width();
+        if begun && used + 1 + wide <= width {
+            if let Some(last) = lines.last_mut() {
+                last.push(' ');
+                last.push_str(word);
+            }
+            used += 1 + wide;
+            continue;
+        }
+        if std::mem::replace(&mut begun, true) {
+            lines.push(within.clone());
+            used = indent;
+        }
+        for c in word.chars() {
+            let wide = c.width().unwrap_or(0);
+            if used + wide > width {
+                lines.push(within.clone());
+                used = indent;
+            }
+            if let Some(last) = lines.last_mut() {
+                last.push(c);
+            }
+            used += wide;
+        }
+    }
+    lines
 }
 
 /// A share or use, 0 to 1, in percent: `78%`.

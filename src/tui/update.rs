@@ -1,6 +1,8 @@
 //! How the console's state changes: one event in, effects out, nothing awaited.
 
 pub(super) mod confirm;
+mod findings;
+mod leave;
 mod mouse;
 mod normal;
 pub mod palette;
@@ -36,6 +38,10 @@ pub fn update(app: &mut App, event: Event) -> Vec<Effect> {
             app.link = Link::Live;
             follow(app, &before);
             confirm::follow(app);
+            if app.mode == Mode::Leave && app.at_work().next().is_none() {
+                // Nothing is left half done any more.
+                app.mode = Mode::Normal;
+            }
             Vec::new()
         }
         Event::Answer(Ok(receipt)) => {
@@ -82,7 +88,7 @@ pub fn update(app: &mut App, event: Event) -> Vec<Effect> {
 fn press(app: &mut App, key: KeyEvent) -> Vec<Effect> {
     let control = key.modifiers.contains(KeyModifiers::CONTROL);
     if control && key.code == KeyCode::Char('c') {
-        return vec![Effect::Quit];
+        return leave::quit(app);
     }
     if control && key.code == KeyCode::Char('z') {
         return vec![Effect::Suspend];
@@ -104,6 +110,8 @@ fn press(app: &mut App, key: KeyEvent) -> Vec<Effect> {
         Mode::Palette { .. } => palette::press(app, key),
         Mode::Confirm { .. } => confirm::press(app, key),
         Mode::Pin { .. } => pin::press(app, key),
+        Mode::Findings { .. } => findings::press(app, key),
+        Mode::Leave => leave::press(app, key),
         Mode::Help => {
             app.mode = Mode::Normal;
             Vec::new()
@@ -138,7 +146,7 @@ fn clear_field(app: &mut App) {
             *chosen = 0;
         }
         Mode::Pin { .. } => pin::clear_field(app),
-        Mode::Normal | Mode::Confirm { .. } | Mode::Help => {}
+        Mode::Normal | Mode::Confirm { .. } | Mode::Help | Mode::Findings { .. } | Mode::Leave => {}
     }
 }
 
@@ -151,7 +159,7 @@ fn type_in(app: &mut App, text: &str) {
             *chosen = 0;
         }
         Mode::Pin { .. } => pin::type_in(app, text),
-        Mode::Normal | Mode::Confirm { .. } | Mode::Help => {}
+        Mode::Normal | Mode::Confirm { .. } | Mode::Help | Mode::Findings { .. } | Mode::Leave => {}
     }
 }
 

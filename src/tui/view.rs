@@ -15,11 +15,13 @@ pub mod audit;
 pub mod backend;
 pub mod cost;
 mod dialog;
+mod findings;
 pub mod fleet;
 mod footer;
 pub mod gpus;
 mod header;
 mod help;
+mod leave;
 mod palette;
 pub mod requests;
 pub mod routing;
@@ -59,10 +61,16 @@ pub fn draw(app: &App, area: Rect, buf: &mut Buffer) {
     match &app.mode {
         Mode::Normal | Mode::Filter => {}
         Mode::Palette { input, chosen } => palette::render(app, input, *chosen, rooms.footer, buf),
-        Mode::Confirm { .. } | Mode::Pin { .. } | Mode::Help => {
+        Mode::Confirm { .. }
+        | Mode::Pin { .. }
+        | Mode::Help
+        | Mode::Findings { .. }
+        | Mode::Leave => {
             dim(&app.theme, area, buf);
             match &app.mode {
                 Mode::Help => help::render(app, area, buf),
+                Mode::Leave => leave::render(app, area, buf),
+                Mode::Findings { chosen } => findings::render(app, *chosen, area, buf),
                 _ => dialog::render(app, area, buf),
             }
         }
@@ -124,6 +132,11 @@ pub fn hit(app: &App, column: u16, row: u16) -> Option<Hit> {
         return fleet::hit(app, rooms.body, at);
     }
     None
+}
+
+/// How many lines the open dialog has, and how many of them are seen at once.
+pub fn reading(app: &App) -> (usize, usize) {
+    dialog::reading(app, Rect::new(0, 0, app.size.0, app.size.1))
 }
 
 /// Rows that PgUp and PgDn move by.

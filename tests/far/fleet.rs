@@ -114,5 +114,6 @@ fn backend(name: &str) -> Backend {
         log: VecDeque::new(),
         place: None,
         doing: None,
+        progress: None,
     }
 }

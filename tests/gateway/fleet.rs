@@ -79,6 +79,7 @@ fn backend(id: &str, weight: u32, state: State, kind: Kind) -> Backend {
         log: VecDeque::new(),
         place: None,
         doing: None,
+        progress: None,
     }
 }
 

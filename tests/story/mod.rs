@@ -362,6 +362,7 @@ impl Given {
             log: VecDeque::new(),
             place: None,
             doing: None,
+            progress: None,
         }
     }
 }

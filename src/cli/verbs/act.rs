@@ -313,7 +313,9 @@ fn told(seen: &Preview) -> String {
         ));
     }
     if let Some((was, is)) = seen.burn {
-        lines.push(format!("cost: ${was}/h -> ${is}/h"));
+        // What else costs in the fleet may have no price; the difference is exact.
+        let least = if seen.partial { "at least " } else { "" };
+        lines.push(format!("cost: {least}${was}/h -> {least}${is}/h"));
     }
     for (i, step) in seen.steps.iter().enumerate() {
         lines.push(format!("{}. {step}", i + 1));

@@ -23,17 +23,27 @@ const ESSENTIAL: [(&str, &str); 6] = [
 ];
 
 impl Fleet {
+    /// What comes before any single backend's trouble: that nothing here is true any more, and what was left half done.
+    pub(in crate::fleet) fn look_at_clusters_first(&self) -> Vec<Finding> {
+        let blind = self.clusters.iter().filter(|it| it.is_blind());
+        let mut out: Vec<Finding> = blind.filter_map(|it| stale(it)).collect();
+        out.extend(self.backends.iter().filter_map(|b| halted(b)));
+        out
+    }
+
     /// Looks at the clusters and at what lives on them.
     pub(in crate::fleet) fn look_at_clusters(&self) -> Vec<Finding> {
         let mut out: Vec<Finding> = Vec::new();
         for b in &self.backends {
-            if let Some(place) = &b.place {
+            if let Some(place) = &b.place
+                && b.halted().is_none()
+            {
                 out.extend(self.look_at_place(b, place));
             }
         }
         out.extend(self.refused_routes());
         for cluster in &self.clusters {
-            out.extend(stale(cluster));
+            out.extend(stale(cluster).filter(|_| !cluster.is_blind()));
             out.extend(unseen(cluster));
             out.extend(odd(cluster));
             out.extend(spare(cluster));
@@ -90,6 +100,29 @@ impl Fleet {
         old.min()
     }
 
+    /// Whether the cluster that it lives on does not answer now.
+    pub fn is_unseen(&self, b: &Backend) -> bool {
+        let cluster = match &b.place {
+            Some(place) => &*place.cluster,
+            None if self.clusters.len() == 1 => &*self.clusters[0].name,
+            None => self.name_within(&b.id).0,
+        };
+        let mut blind = self.clusters.iter().filter(|it| it.is_blind());
+        blind.any(|it| *it.name == *cluster)
+    }
+
+    /// What is old, and why: of the cluster where it began.
+    pub fn old_for(&self) -> Option<(String, &str)> {
+        let all = self.clusters.iter().filter_map(|it| Some((it, old(it)?)));
+        let (cluster, (what, _, why)) = all.min_by_key(|(_, (_, since, _))| *since)?;
+        let what = if self.clusters.len() > 1 {
+            format!("{}: {what}", cluster.name)
+        } else {
+            what
+        };
+        Some((what, why))
+    }
+
     fn look_at_place(&self, b: &Backend, place: &Place) -> Option<Finding> {
         let finding = |severity, what: String, keys: &[(char, &str)]| {
             let keys = keys.iter().map(|(key, word)| (*key, (*word).to_owned()));
@@ -100,23 +133,6 @@ impl Fleet {
                 keys: keys.collect(),
             })
         };
-        if let Some(mark) = place
-            .mark
-            .as_ref()
-            .filter(|it| !it.done && b.doing.is_none())
-        {
-            let what = format!(
-                "{} by {} since {} is unfinished: the same again takes it over, undrain rolls it back",
-                mark.op,
-                mark.by,
-                mark.at.format("%H:%M:%S")
-            );
-            return finding(
-                Severity::Warning,
-                what,
-                &[('d', "take over"), ('u', "roll back")],
-            );
-        }
         if let Some(pin) = &b.pin
             && pin.until.is_some_and(|until| until <= self.now)
         {
@@ -134,7 +150,11 @@ impl Fleet {
             .as_ref()
             .filter(|_| !matches!(b.state, State::Failed(_)))
         {
-            let what = format!("{}; {}", trouble.what, trouble.hint);
+            let late = match &b.state {
+                State::Waking(wake) => self.how_late(b, wake),
+                _ => String::new(),
+            };
+            let what = format!("{late}{}; {}", trouble.what, trouble.hint);
             return finding(Severity::Critical, what, &[('\n', "look"), ('l', "log")]);
         }
         let down = matches!(
@@ -170,6 +190,39 @@ impl Fleet {
     }
 }
 
+/// What was begun and left: it gets no traffic, or half of what was meant stands.
+fn halted(b: &Backend) -> Option<Finding> {
+    let mark = b.halted()?;
+    let back = match &*mark.op {
+        "drain" => ", undrain rolls it back",
+        _ => "",
+    };
+    let what = format!(
+        "{} by {} since {} is unfinished: the same again takes it over{back}",
+        mark.op,
+        mark.by,
+        mark.at.format("%H:%M:%S")
+    );
+    let again = match &*mark.op {
+        "drain" => Some('d'),
+        "sleep" => Some('s'),
+        "wake" => Some('w'),
+        "undrain" => Some('u'),
+        _ => None,
+    };
+    let mut keys: Vec<(char, String)> = Vec::new();
+    keys.extend(again.map(|key| (key, "take over".to_owned())));
+    if !back.is_empty() {
+        keys.push(('u', "roll back".into()));
+    }
+    Some(Finding {
+        severity: Severity::Critical,
+        backend: Some(b.id.clone()),
+        what,
+        keys,
+    })
+}
+
 fn of_cluster(cluster: &Cluster, severity: Severity, what: &str) -> Finding {
     Finding {
         severity,
@@ -179,8 +232,8 @@ fn of_cluster(cluster: &Cluster, severity: Severity, what: &str) -> Finding {
     }
 }
 
-/// What is shown is old.
-fn stale(cluster: &Cluster) -> Option<Finding> {
+/// What of a cluster is old, since when and why; the oldest is named.
+fn old(cluster: &Cluster) -> Option<(String, DateTime<Utc>, &str)> {
     let old = cluster.parts.iter().filter_map(|it| match &it.state {
         PartState::Stale { since, why } => Some((&it.resource, since, why)),
         PartState::Loading
@@ -195,6 +248,12 @@ fn stale(cluster: &Cluster) -> Option<Finding> {
         n if n * 2 > cluster.parts.len() => "everything".to_owned(),
         n => format!("{resource} and {} more", n - 1),
     };
+    Some((which, **since, why.as_str()))
+}
+
+/// What is shown is old.
+fn stale(cluster: &Cluster) -> Option<Finding> {
+    let (which, since, why) = old(cluster)?;
     let what = format!(
         "{which} as of {}: {why}; it is tried again",
         since.format("%H:%M:%S")
@@ -232,11 +291,11 @@ fn spare(cluster: &Cluster) -> Option<Finding> {
     let n = cluster.spare.len();
     let first = cluster.spare.first()?;
     let price = cluster.spare.iter().map(|it| it.price).sum::<Option<Usd>>();
-    let cost = price.map_or_else(|| "$?".to_owned(), |it| format!("${it}"));
+    let cost = price.map_or_else(|| "price unknown".to_owned(), |it| format!("${it}/h"));
     let what = match n {
-        1 => format!("{} has GPUs and runs nothing: {cost}/h", first.name),
+        1 => format!("{} has GPUs and runs nothing: {cost}", first.name),
         n => format!(
-            "{n} machines with GPUs run nothing ({}, …): {cost}/h",
+            "{n} machines with GPUs run nothing ({}, …): {cost}",
             first.name
         ),
     };

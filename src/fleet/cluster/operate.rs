@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::follow::follow;
 use super::plan::Plan;
+use crate::fleet::backend::Progress;
 use crate::fleet::message::{Action, Actor, Command, Receipt, Refusal};
 use crate::fleet::wake::{Drain, Stage, StageSpan, State, Wake};
 use crate::fleet::{BackendId, Fleet};
@@ -39,6 +40,13 @@ impl Fleet {
                 | Command::Force { .. } => None,
             };
             let first = plan.steps.first().map(|it| it.step.words());
+            let progress = first.as_ref().map(|_| Progress {
+                op: inner.verb().to_owned(),
+                step: 1,
+                of: u32::try_from(plan.steps.len()).unwrap_or(u32::MAX),
+                since: now,
+                step_since: now,
+            });
             self.change(id, |b| {
                 b.accrue(now, gap);
                 let asleep = matches!(b.state, State::Asleep { .. } | State::Failed(_));
@@ -49,6 +57,7 @@ impl Fleet {
                     (None, _) => {}
                 }
                 b.doing = first;
+                b.progress = progress;
             });
         }
         let said = if let Command::Wake { backend } = inner {
@@ -91,6 +100,7 @@ impl Fleet {
             self.change(id, |b| {
                 b.accrue(now, gap);
                 b.doing = None;
+                b.progress = None;
                 let command = plan.command.inner();
                 if result.is_ok() && matches!(command, Command::Undrain { .. }) {
                     // Whatever drained it was ended for this.
@@ -128,9 +138,23 @@ impl Fleet {
     }
 
     /// An operation came to its next step.
-    pub(in crate::fleet) fn came_to(&mut self, id: &BackendId, words: String, stopping: bool) {
+    pub(in crate::fleet) fn came_to(
+        &mut self,
+        id: &BackendId,
+        words: String,
+        (step, of): (u32, u32),
+        stopping: bool,
+    ) {
+        let now = self.now;
         self.change(id, |b| {
             b.doing = Some(words);
+            if let Some(progress) = &mut b.progress
+                && (progress.step, progress.of) != (step, of)
+            {
+                progress.step = step;
+                progress.of = of;
+                progress.step_since = now;
+            }
             if stopping && let State::Draining(drain) = &mut b.state {
                 drain.stopping = true;
             }

@@ -319,6 +319,7 @@ fn new(seen: &SeenBackend, past: Option<&Past>, now: DateTime<Utc>) -> Backend {
         log: VecDeque::new(),
         place: None,
         doing: None,
+        progress: None,
     };
     if let Some(ledger) = past.and_then(|it| it.ledger.clone()) {
         one.take_up(ledger, now);

@@ -20,7 +20,7 @@ use crate::tui::view;
 use super::keys::press;
 use super::picture;
 
-fn at(text: &str) -> DateTime<Utc> {
+pub(super) fn at(text: &str) -> DateTime<Utc> {
     format!("2026-11-20T{text}Z").parse().unwrap()
 }
 
@@ -35,7 +35,7 @@ fn keda() -> Autoscaler {
     }
 }
 
-fn place(cluster: &str, name: &str, phase: Phase) -> Place {
+pub(super) fn place(cluster: &str, name: &str, phase: Phase) -> Place {
     let workload = Object::new(object::Kind::Deployment, "llm", name);
     let up = matches!(phase, Phase::Ready { .. });
     Place {
@@ -91,7 +91,7 @@ fn place(cluster: &str, name: &str, phase: Phase) -> Place {
     }
 }
 
-fn own(id: &str, model: &str, weight: u32, place: Place) -> SeenBackend {
+pub(super) fn own(id: &str, model: &str, weight: u32, place: Place) -> SeenBackend {
     SeenBackend {
         id: id.into(),
         model: model.into(),
@@ -117,7 +117,7 @@ fn own(id: &str, model: &str, weight: u32, place: Place) -> SeenBackend {
     }
 }
 
-fn route(targets: &[(&str, u32, &str)]) -> Rule {
+pub(super) fn route(targets: &[(&str, u32, &str)]) -> Rule {
     Rule {
         cluster: "eu".into(),
         route: Object::new(object::Kind::HttpRoute, "llm", "chat"),
@@ -140,7 +140,7 @@ fn route(targets: &[(&str, u32, &str)]) -> Rule {
 }
 
 /// A fleet of a healthy, a waking and a sleeping backend, and of somebody else's.
-fn fleet() -> Fleet {
+pub(super) fn fleet() -> Fleet {
     let now = at("03:10:00");
     let mut fleet = Fleet::new("prod", now);
     let llama = Place {
@@ -237,14 +237,14 @@ fn fleet() -> Fleet {
     fleet
 }
 
-fn app() -> App {
+pub(super) fn app() -> App {
     let theme = crate::tui::theme::choose(None, false, false).unwrap();
     let mut app = App::new(Arc::new(fleet()), theme, "olga".into(), false);
     app.selected = Some("llm/llama".into());
     app
 }
 
-fn shot(name: &str, app: &mut App, (width, height): (u16, u16)) {
+pub(super) fn shot(name: &str, app: &mut App, (width, height): (u16, u16)) {
     update(app, Event::Resize(width, height));
     let shot = picture(width, height, |area, buf| view::draw(app, area, buf));
     insta::assert_snapshot!(format!("{name}-{width}x{height}"), shot);
@@ -288,7 +288,7 @@ fn an_operation_is_checked_by_the_cluster_before_it_runs() {
     assert_eq!(app.rehearsal, Rehearsal::Accepted(said.into()));
     press(&mut app, "e");
     shot("placed-drain-exact", &mut app, (120, 40));
-    let [Effect::Copy(text)] = &press(&mut app, "y")[..] else {
+    let [Effect::Copy(text), ..] = &press(&mut app, "y")[..] else {
         panic!("nothing was copied");
     };
     assert!(

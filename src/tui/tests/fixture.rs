@@ -163,6 +163,7 @@ fn backend(model: &str, id: &str, kind: Kind, state: State, weight: u32) -> Back
         log: VecDeque::new(),
         place: None,
         doing: None,
+        progress: None,
     }
 }
 

@@ -243,7 +243,7 @@ fn a_pin_wants_a_span_and_a_reason() {
     };
     assert_eq!((*field, error.is_some()), (PinField::Reason, true));
     keys(&mut app, "l o a d enter");
-    let sent = keys(&mut app, "tab enter");
+    let sent = keys(&mut app, "enter");
     let until = fixture::now() + chrono::TimeDelta::minutes(90);
     assert_eq!(
         sent,

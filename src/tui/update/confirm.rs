@@ -1,12 +1,15 @@
-//! Asking before acting: a command with its preview, Cancel focused first.
+//! Asking before acting: a command with its preview. Enter applies what stops nothing; what stops work starts on Cancel.
 
 use std::fmt::Write as _;
 
 use crossterm::event::{KeyCode, KeyEvent};
+use serde_json::Value;
 
 use super::super::app::{App, Mode, Rehearsal};
 use super::super::event::Effect;
+use super::super::view;
 use super::toast;
+use crate::fleet::cluster::mark::Mark;
 use crate::fleet::cluster::plan::Write;
 use crate::fleet::{Actor, Command, Preview, Receipt, Refusal, preview_by};
 
@@ -52,15 +55,29 @@ fn asked(app: &mut App, commands: Vec<Command>, always: bool) -> Vec<Effect> {
     if always || forceable || previews.iter().any(|p| p.confirm) {
         effects.extend(rehearse(app, &commands, &previews));
         app.mode = Mode::Confirm {
+            apply: !commands.iter().zip(&previews).any(|(c, p)| stops(c, p)),
             commands,
             previews,
-            apply: false,
         };
     } else {
         app.mode = Mode::Normal;
         effects.extend(commands.into_iter().map(Effect::Send));
     }
     effects
+}
+
+/// Whether it stops work: then Enter alone does not do it.
+fn stops(command: &Command, preview: &Preview) -> bool {
+    match command {
+        Command::Sleep { .. } | Command::Drain { .. } | Command::Force { .. } => true,
+        Command::Wake { .. }
+        | Command::Undrain { .. }
+        | Command::Pin { .. }
+        | Command::Unpin { .. }
+        | Command::Weights { .. }
+        | Command::Flip { .. }
+        | Command::Undo => preview.affected > 0 || preview.refused.is_some(),
+    }
 }
 
 /// What a command will do, on behalf of who sits here.
@@ -70,7 +87,8 @@ fn seen(app: &App, command: &Command) -> Preview {
 
 /// Has the cluster check what is about to be asked for, where that is one thing.
 fn rehearse(app: &mut App, commands: &[Command], previews: &[Preview]) -> Option<Effect> {
-    app.exact = None;
+    app.exact = false;
+    app.read_from = 0;
     app.rehearsal = Rehearsal::None;
     let ([command], [preview]) = (commands, previews) else {
         return None;
@@ -95,6 +113,12 @@ pub(super) fn rehearsed(app: &mut App, command: &Command, answer: Result<Receipt
     }
 }
 
+/// Whether `f` has a meaning: it would be refused, or waits for what may never come.
+pub(in crate::tui) fn can_force(command: &Command, preview: &Preview) -> bool {
+    let waits = matches!(command, Command::Sleep { .. } | Command::Drain { .. });
+    preview.forceable || waits && !preview.calls.is_empty()
+}
+
 /// Asks for the same by force.
 fn force(app: &mut App) -> Vec<Effect> {
     let Mode::Confirm {
@@ -106,7 +130,7 @@ fn force(app: &mut App) -> Vec<Effect> {
     let ([command], [preview]) = (commands.as_slice(), previews.as_slice()) else {
         return Vec::new();
     };
-    if !preview.forceable {
+    if !can_force(command, preview) {
         return Vec::new();
     }
     let command = Box::new(command.clone());
@@ -130,9 +154,64 @@ pub(super) fn follow(app: &mut App) {
     // What cannot be done any more keeps its last words; the fleet refuses it with the reason.
     for (shown, now) in previews.iter_mut().zip(now) {
         if now.refused.is_none() {
+            let calls = std::mem::take(&mut shown.calls);
             *shown = now;
+            // Only when it was asked for moves on: what is being read stands still.
+            if same(&calls, &shown.calls) {
+                shown.calls = calls;
+            }
         }
     }
+}
+
+/// Whether calls differ in nothing but the moment and the name of the operation.
+fn same(one: &[Write], other: &[Write]) -> bool {
+    one.len() == other.len()
+        && one.iter().zip(other).all(|(a, b)| {
+            let rest = |it: &Write| Write {
+                body: Value::Null,
+                ..it.clone()
+            };
+            rest(a) == rest(b) && timeless(&a.body) == timeless(&b.body)
+        })
+}
+
+/// A body without the moment and the name of the operation in its marks.
+fn timeless(body: &Value) -> Value {
+    match body {
+        Value::String(text) => Mark::read(text).map_or_else(
+            || body.clone(),
+            |mark| {
+                let mark = Mark {
+                    id: String::new(),
+                    at: chrono::DateTime::UNIX_EPOCH,
+                    ..mark
+                };
+                mark.text().into()
+            },
+        ),
+        Value::Array(all) => all.iter().map(timeless).collect(),
+        Value::Object(all) => {
+            let each = all.iter().map(|(key, it)| (key.clone(), timeless(it)));
+            Value::Object(each.collect())
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => body.clone(),
+    }
+}
+
+/// Where reading goes on in an open dialog.
+fn read(app: &mut App, key: KeyCode) {
+    let (lines, room) = view::reading(app);
+    let page = room.saturating_sub(1).max(1);
+    let to = match key {
+        KeyCode::Down | KeyCode::Char('j') => app.read_from + 1,
+        KeyCode::Up | KeyCode::Char('k') => app.read_from.saturating_sub(1),
+        KeyCode::PageDown | KeyCode::Char(' ') => app.read_from + page,
+        KeyCode::PageUp => app.read_from.saturating_sub(page),
+        KeyCode::End | KeyCode::Char('G') => lines,
+        _ => 0,
+    };
+    app.read_from = to.min(lines.saturating_sub(room));
 }
 
 pub(super) fn press(app: &mut App, key: KeyEvent) -> Vec<Effect> {
@@ -153,23 +232,30 @@ pub(super) fn press(app: &mut App, key: KeyEvent) -> Vec<Effect> {
             return push(app, apply);
         }
         KeyCode::Char('e') if previews.iter().any(|p| !p.calls.is_empty()) => {
-            app.exact = if app.exact.is_some() { None } else { Some(0) };
+            app.exact = !app.exact;
+            app.read_from = 0;
         }
-        KeyCode::Down | KeyCode::Char('j') => {
-            app.exact = app.exact.map(|line| line + 1);
-        }
-        KeyCode::Up | KeyCode::Char('k') => {
-            app.exact = app.exact.map(|line| line.saturating_sub(1));
-        }
+        KeyCode::Down
+        | KeyCode::Up
+        | KeyCode::PageDown
+        | KeyCode::PageUp
+        | KeyCode::Home
+        | KeyCode::End
+        | KeyCode::Char('j' | 'k' | 'g' | 'G' | ' ') => read(app, key.code),
         KeyCode::Char('f') => return force(app),
-        KeyCode::Char('y') if previews.iter().any(|p| !p.calls.is_empty()) => {
-            let calls = previews.iter().flat_map(|p| &p.calls);
-            let text: Vec<String> = calls.map(exact).collect();
-            return vec![Effect::Copy(text.join("\n\n"))];
-        }
         KeyCode::Char('y') => {
-            let text = previews.iter().map(told).collect::<Vec<_>>().join("\n");
-            return vec![Effect::Copy(text)];
+            let calls: Vec<String> = previews.iter().flat_map(|p| &p.calls).map(exact).collect();
+            let (said, text) = match calls.len() {
+                0 => {
+                    let told: Vec<String> = previews.iter().map(told).collect();
+                    ("copied what it says".to_owned(), told.join("\n"))
+                }
+                1 => ("copied the call".to_owned(), calls.join("")),
+                n => (format!("copied {n} calls"), calls.join("\n\n")),
+            };
+            let mut effects = vec![Effect::Copy(text)];
+            effects.extend(toast(app, said, false));
+            return effects;
         }
         KeyCode::Esc | KeyCode::Char('q' | 'n') => app.mode = Mode::Normal,
         _ => {}

@@ -7,7 +7,7 @@ use super::super::event::Effect;
 use super::super::keymap::{self, Action};
 use super::super::view;
 use super::super::view::fleet::order::visible_order;
-use super::{confirm, keep_selection_visible, routing, toast};
+use super::{confirm, findings, keep_selection_visible, leave, routing, toast};
 use crate::fleet::{BackendId, Command};
 
 /// The orders that `o` goes through.
@@ -62,6 +62,8 @@ pub(super) fn act(app: &mut App, action: Action) -> Vec<Effect> {
             }
         }
         Action::Help => app.mode = Mode::Help,
+        Action::NextFinding => return findings::next(app),
+        Action::Findings => return findings::open(app),
         Action::Mark => {
             if let Some(id) = app.selected.clone() {
                 if !app.marks.remove(&id) {
@@ -87,9 +89,9 @@ pub(super) fn act(app: &mut App, action: Action) -> Vec<Effect> {
             }
         }
         Action::Refresh => return vec![Effect::Redraw],
-        Action::Quit if app.screen == Screen::Fleet => return vec![Effect::Quit],
-        Action::Quit => leave(app),
-        Action::Abort => return vec![Effect::Quit],
+        Action::Quit if app.screen == Screen::Fleet => return leave::quit(app),
+        Action::Quit => back_to(app),
+        Action::Abort => return leave::quit(app),
         Action::Suspend => return vec![Effect::Suspend],
         Action::Wake => return each(app, |backend| Command::Wake { backend }),
         Action::Sleep => return each(app, |backend| Command::Sleep { backend }),
@@ -151,11 +153,11 @@ fn back(app: &mut App) {
     } else if !app.marks.is_empty() {
         app.marks.clear();
     } else {
-        leave(app);
+        back_to(app);
     }
 }
 
-fn leave(app: &mut App) {
+fn back_to(app: &mut App) {
     app.screen = app.back.pop().unwrap_or(Screen::Fleet);
     app.scroll = 0;
     app.draft = None;

@@ -6,7 +6,7 @@ use super::super::app::{App, Column, Mode, Screen};
 use super::super::event::Effect;
 use super::super::keymap::{Group, KEYMAP};
 use super::super::theme::{self, Theme};
-use super::{confirm, normal, pin, toast};
+use super::{confirm, leave, normal, pin, toast};
 use crate::fleet::{BackendId, Command};
 
 /// Completions that are shown.
@@ -155,7 +155,7 @@ fn run(app: &mut App, line: &str) -> Vec<Effect> {
     if args.is_empty() {
         return match KEYMAP.iter().find(|b| b.word == line) {
             Some(binding) if binding.action == super::super::keymap::Action::Quit => {
-                vec![Effect::Quit]
+                leave::quit(app)
             }
             Some(binding) => normal::act(app, binding.action),
             None => unknown(app, line),

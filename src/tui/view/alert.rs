@@ -4,8 +4,11 @@ use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use unicode_width::UnicodeWidthStr;
 
-use crate::fleet::Severity;
-use crate::tui::app::App;
+use super::findings;
+use crate::fleet::Finding;
+use crate::tui::app::{App, Screen};
+use crate::tui::keymap::{Action, key_of};
+use crate::tui::text;
 use crate::tui::theme::Role;
 use crate::tui::widget::panel::cut;
 
@@ -14,7 +17,10 @@ pub(super) fn render(app: &App, area: Rect, buf: &mut Buffer) {
         return;
     }
     let theme = &app.theme;
-    let Some(worst) = app.fleet.findings.first() else {
+    let Some((at, shown)) = app
+        .shown_finding()
+        .and_then(|at| Some((at, app.fleet.findings.get(at)?)))
+    else {
         // The row stays, so that nothing jumps when something goes wrong.
         let calm = if app.fleet.backends.is_empty() {
             ""
@@ -30,31 +36,9 @@ pub(super) fn render(app: &App, area: Rect, buf: &mut Buffer) {
         );
         return;
     };
-    let role = match worst.severity {
-        Severity::Critical => Role::Critical,
-        Severity::Warning => Role::Warning,
-        Severity::Notice => Role::Dim,
-    };
+    let role = findings::role(shown.severity);
     buf.set_style(area, theme.of(Role::Alert));
-    let more = app.fleet.findings.len() - 1;
-    let mut keys: Vec<(String, String)> = worst
-        .keys
-        .iter()
-        .filter(|(key, _)| !app.read_only || *key == '\n')
-        .map(|(key, word)| {
-            (
-                if *key == '\n' {
-                    "enter".into()
-                } else {
-                    key.to_string()
-                },
-                word.clone(),
-            )
-        })
-        .collect();
-    if more > 0 {
-        keys.insert(0, (format!("+{more}"), "more".into()));
-    }
+    let mut keys = keys(app, shown, at);
     let width = |keys: &[(String, String)]| {
         keys.iter()
             .map(|(k, w)| k.width() + w.width() + 3)
@@ -74,12 +58,7 @@ pub(super) fn render(app: &App, area: Rect, buf: &mut Buffer) {
         );
         x += (key.width() + word.width() + 3) as u16;
     }
-    let name = worst
-        .backend
-        .as_ref()
-        .and_then(|id| app.fleet.backend(id))
-        .map(|b| b.full_name())
-        .unwrap_or_default();
+    let name = findings::name(app, shown);
     let glyph = theme.glyphs.alert;
     let head = if name.is_empty() {
         format!("{glyph} ")
@@ -97,7 +76,48 @@ pub(super) fn render(app: &App, area: Rect, buf: &mut Buffer) {
     buf.set_string(
         area.x + 1 + head.width().min(left) as u16,
         area.y,
-        cut(theme, &worst.what, rest as u16),
+        cut(theme, &text::on_screen(&shown.what), rest as u16),
         theme.of(Role::Text),
     );
+}
+
+/// The keys that help with it. A key acts on what is selected: those of another backend are not offered, but the way there.
+fn keys(app: &App, shown: &Finding, at: usize) -> Vec<(String, String)> {
+    let all = app.fleet.findings.len();
+    let there = match &shown.backend {
+        Some(id) => app.selected.as_ref() == Some(id),
+        None => true,
+    };
+    let next = key_of(Action::NextFinding).to_owned();
+    let mut out = Vec::new();
+    if !there {
+        out.push((next.clone(), "go to it".to_owned()));
+    }
+    if let Some(id) = &shown.backend
+        && app.acts_on(id)
+    {
+        let able = shown.keys.iter().filter(|(key, _)| offered(app, *key));
+        out.extend(able.map(|(key, word)| match key {
+            '\n' => ("enter".to_owned(), word.clone()),
+            key => (key.to_string(), word.clone()),
+        }));
+    }
+    if all > 1 {
+        let list = key_of(Action::Findings).to_owned();
+        out.insert(0, (list, format!("{} of {all}", at + 1)));
+        if there {
+            out.push((next, "next".to_owned()));
+        }
+    }
+    out
+}
+
+/// Whether a finding's key does on this screen what the finding means by it.
+fn offered(app: &App, key: char) -> bool {
+    match key {
+        '\n' => matches!(app.screen, Screen::Fleet | Screen::Cost),
+        // On Routing the one is a weight that goes up, and the other leads nowhere.
+        'l' | 'r' => app.screen != Screen::Routing,
+        _ => !app.read_only,
+    }
 }

@@ -192,6 +192,9 @@ fn tiles(app: &App) -> Vec<Tile> {
         .map(|b| (b.ledger.awake.total(), b.ledger.idle.total()))
         .fold((Usd::ZERO, Usd::ZERO), |a, b| (a.0 + b.0, a.1 + b.1));
     let tax = arithmetic::idle_tax(paid, idle);
+    // What is paid for and not read may idle or not.
+    let unread = fleet.backends.iter().any(|b| b.use_is_unknown());
+    let of = if unread { "read" } else { "self-hosted" };
     let mut tiles = vec![
         Tile {
             name: "BURN NOW",
@@ -222,7 +225,12 @@ fn tiles(app: &App) -> Vec<Tile> {
             notes: vec![faint(format!("from {}", today_from.format("%H:%M")))],
         },
         Tile {
-            name: "MONTH END",
+            // Without a rate there is nothing to project with.
+            name: if month.is_some() {
+                "MONTH END"
+            } else {
+                "SO FAR"
+            },
             value: month.map_or_else(
                 || at_least(theme, fleet.spent(), true),
                 |m| at_least(theme, m, partial),
@@ -236,21 +244,22 @@ fn tiles(app: &App) -> Vec<Tile> {
                 ]
             } else {
                 vec![
-                    faint("so far; a rate is unknown".into()),
-                    faint("so far".into()),
+                    faint("no projection: a rate is unknown".into()),
+                    faint("a rate is unknown".into()),
+                    faint("no forecast".into()),
                 ]
             },
         },
         Tile {
             name: "IDLE TAX",
-            value: tax.map_or_else(|| theme.glyphs.none.to_owned(), text::percent),
+            value: match tax.filter(|_| paid > Usd::ZERO) {
+                Some(tax) => text::percent(tax),
+                None if unread => "?".to_owned(),
+                None => theme.glyphs.none.to_owned(),
+            },
             unit: "",
             notes: vec![
-                faint(format!(
-                    "${} of ${} self-hosted",
-                    dollars(idle),
-                    dollars(paid)
-                )),
+                faint(format!("${} of ${} {of}", dollars(idle), dollars(paid))),
                 faint(format!("${} idle", dollars(idle))),
                 faint(format!("${}", dollars(idle))),
             ],

@@ -12,6 +12,7 @@
 
 mod cells;
 pub mod order;
+mod said;
 mod table;
 
 use ratatui::buffer::Buffer;
@@ -19,7 +20,7 @@ use ratatui::layout::{Position, Rect};
 use ratatui::text::{Line, Span};
 
 use super::Hit;
-use crate::fleet::State;
+use crate::fleet::{Backend, State};
 use crate::tui::app::{App, Link};
 use crate::tui::theme::Role;
 use crate::tui::widget::{mix, panel, timeline};
@@ -167,18 +168,24 @@ fn summary(app: &App, room: usize) -> Line<'static> {
         ("limited", Role::Warning),
         ("unknown", Role::Dim),
         ("down", Role::Critical),
+        ("halted", Role::Warning),
         ("failed", Role::Critical),
     ];
+    // What was left half done is not what it looks like.
+    let word = |b: &Backend| match b.halted() {
+        Some(_) => "halted",
+        None => b.state.word(),
+    };
     let mut counts: Vec<(String, Role)> = words
         .into_iter()
-        .filter_map(|(word, role)| {
+        .filter_map(|(wanted, role)| {
             let n = app
                 .fleet
                 .backends
                 .iter()
-                .filter(|b| b.state.word() == word)
+                .filter(|b| word(b) == wanted)
                 .count();
-            (n > 0).then(|| (format!("{n} {word}"), role))
+            (n > 0).then(|| (format!("{n} {wanted}"), role))
         })
         .collect();
     let width = |counts: &[(String, Role)]| {

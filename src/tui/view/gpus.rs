@@ -1,5 +1,8 @@
 //! The GPUs screen: every GPU of the fleet as a tile, with whose it is and what it costs while it does nothing.
 
+use std::borrow::Cow;
+use std::collections::HashMap;
+
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
@@ -17,7 +20,21 @@ const HEIGHT: u16 = 6;
 const IDLE: f64 = 5.0;
 
 /// A GPU, and whose it is.
-type Tile<'f> = (&'f Gpu, Option<&'f Backend>);
+struct Tile<'f> {
+    gpu: Cow<'f, Gpu>,
+    owner: Option<&'f Backend>,
+    /// One of a cluster's machine of which no page tells.
+    unread: Option<Unread>,
+}
+
+/// What is known of a GPU by its machine alone.
+#[derive(Clone, Copy)]
+struct Unread {
+    /// Nothing of this fleet runs on it.
+    idle: bool,
+    /// Dollars an hour of it; `None` where nobody said.
+    price: Option<Usd>,
+}
 
 /// How many tiles there are to scroll through.
 pub fn count(app: &App) -> usize {
@@ -56,30 +73,85 @@ pub fn render(app: &App, area: Rect, buf: &mut Buffer) {
     }
 }
 
-/// By machine and index; those of this machine that nobody of the fleet holds as well.
+/// By machine and index; those of this machine that nobody of the fleet holds as well, and those of a cluster's machines
+/// that no page tells of.
 fn tiles(app: &App) -> Vec<Tile<'_>> {
     let owned = app.fleet.backends.iter().flat_map(|b| {
         let gpus = b.gpus.iter();
-        gpus.map(move |gpu| (gpu, Some(b.as_ref())))
+        gpus.map(move |gpu| told(gpu, Some(b.as_ref())))
     });
     let mut all: Vec<Tile<'_>> = owned.collect();
     let machine = app.fleet.machine.iter().flat_map(|it| it.gpus.iter());
     for gpu in machine {
-        let known = |(other, _): &Tile<'_>| (&other.host, other.index) == (&gpu.host, gpu.index);
+        let known = |it: &Tile<'_>| (&it.gpu.host, it.gpu.index) == (&gpu.host, gpu.index);
         if !all.iter().any(known) {
-            all.push((gpu, None));
+            all.push(told(gpu, None));
         }
     }
-    all.retain(|(gpu, owner)| {
-        let whose = owner.map_or("nobody", |b| b.id.as_str());
-        let hay = format!("{} {} {whose}", gpu.host, gpu.model);
-        super::requests::contains_all(&hay, &app.filter)
-    });
     // Those that share one: whoever has it now.
     let has = |owner: Option<&Backend>| owner.is_some_and(|b| b.allocated() > 0);
-    all.sort_by_key(|(gpu, owner)| (&gpu.host, gpu.index, !has(*owner)));
-    all.dedup_by_key(|(gpu, _)| (&gpu.host, gpu.index, &gpu.model));
+    all.sort_by(|a, b| {
+        let key = |it: &Tile<'_>| (it.gpu.index, !has(it.owner));
+        (&a.gpu.host, key(a)).cmp(&(&b.gpu.host, key(b)))
+    });
+    all.dedup_by(|a, b| {
+        (&a.gpu.host, a.gpu.index, &a.gpu.model) == (&b.gpu.host, b.gpu.index, &b.gpu.model)
+    });
+    unread(app, &mut all);
+    all.retain(|it| {
+        let whose = it.owner.map_or("nobody", |b| b.id.as_str());
+        let hay = format!("{} {} {whose}", it.gpu.host, it.gpu.model);
+        super::requests::contains_all(&hay, &app.filter)
+    });
+    all.sort_by(|a, b| (&a.gpu.host, a.gpu.index).cmp(&(&b.gpu.host, b.gpu.index)));
     all
+}
+
+fn told<'f>(gpu: &'f Gpu, owner: Option<&'f Backend>) -> Tile<'f> {
+    Tile {
+        gpu: Cow::Borrowed(gpu),
+        owner,
+        unread: None,
+    }
+}
+
+/// Adds the GPUs of machines that exist, and are paid for, without a page that tells of them.
+fn unread<'f>(app: &'f App, all: &mut Vec<Tile<'f>>) {
+    let mut known: HashMap<String, u32> = HashMap::new();
+    for it in all.iter() {
+        *known.entry(it.gpu.host.clone()).or_default() += 1;
+    }
+    let placed = app.fleet.backends.iter().filter_map(|b| {
+        let place = b.place.as_ref()?;
+        Some((Some(b.as_ref()), &place.nodes))
+    });
+    let placed = placed.flat_map(|(owner, nodes)| nodes.iter().map(move |it| (owner, it)));
+    let spare = app.fleet.clusters.iter().flat_map(|it| &it.spare);
+    // How many of a machine were gone through so far: a second backend's come after the first one's.
+    let mut seen: HashMap<&str, u32> = HashMap::new();
+    for (owner, node) in placed.chain(spare.map(|it| (None, it))) {
+        let idle = node.idle || owner.is_none();
+        let n = if idle { node.gpus } else { node.held };
+        let told = known.get(&*node.name).copied().unwrap_or(0);
+        let from = seen.entry(&node.name).or_default();
+        let price = node
+            .price
+            .and_then(|it| it.split(i128::from(node.gpus.max(1))));
+        for index in (*from..*from + n).filter(|index| *index >= told) {
+            let gpu = Gpu {
+                index,
+                host: node.name.to_string(),
+                model: node.instance.to_string(),
+                ..Gpu::default()
+            };
+            all.push(Tile {
+                gpu: Cow::Owned(gpu),
+                owner,
+                unread: Some(Unread { idle, price }),
+            });
+        }
+        *from += n;
+    }
 }
 
 /// Why there is nothing to see.
@@ -90,7 +162,7 @@ fn nothing(app: &App) -> Vec<String> {
     match app.fleet.machine.as_ref().and_then(|it| it.trouble.as_ref()) {
         Some(trouble) => vec![format!("No GPU figures: {trouble}.")],
         None => vec![
-            "No GPU is read now.".to_owned(),
+            "No GPU is read now, and no machine with one is known.".to_owned(),
             "Engines of this machine are read through NVIDIA's library while they run; for others set `gpu_metrics` to a"
                 .to_owned(),
             "dcgm-exporter page.".to_owned(),
@@ -126,22 +198,28 @@ fn summary<'a>(app: &App, all: &[Tile<'_>]) -> Line<'a> {
     Line::from(Span::styled(said, theme.of(Role::Warning)))
 }
 
-/// It is paid for and does nothing.
-fn is_idle((gpu, owner): &Tile<'_>) -> bool {
-    let paid = owner.is_some_and(|b| b.allocated() > 0);
-    paid && gpu.util.is_some_and(|util| util < IDLE)
+/// It is paid for and does nothing; one that is not read is not known to.
+fn is_idle(tile: &Tile<'_>) -> bool {
+    if let Some(unread) = tile.unread {
+        return unread.idle;
+    }
+    let paid = tile.owner.is_some_and(|b| b.allocated() > 0);
+    paid && tile.gpu.util.is_some_and(|util| util < IDLE)
 }
 
-/// Its part of what its backend costs an hour.
-fn rate((_, owner): &Tile<'_>) -> Option<Usd> {
-    let owner = owner.as_ref()?;
+/// Its part of what its machine or its backend costs an hour.
+fn rate(tile: &Tile<'_>) -> Option<Usd> {
+    if let Some(unread) = tile.unread {
+        return unread.price;
+    }
+    let owner = tile.owner.as_ref()?;
     let gpus = i128::try_from(owner.gpus.len().max(1)).ok()?;
     Some(Usd::from_pico(owner.rate_now()?.pico() / gpus))
 }
 
 fn draw(app: &App, tile: &Tile<'_>, area: Rect, buf: &mut Buffer) {
     let theme = &app.theme;
-    let (gpu, _) = tile;
+    let gpu = &tile.gpu;
     let model = gpu.model.trim_start_matches("NVIDIA ");
     let room = area.width.saturating_sub(2);
     let head = format!("{}:{}", gpu.host, gpu.index);
@@ -156,6 +234,18 @@ fn draw(app: &App, tile: &Tile<'_>, area: Rect, buf: &mut Buffer) {
     if x < room {
         let model = panel::cut(theme, model, room - x);
         buf.set_string(area.x + x, area.y, model, theme.of(Role::Faint));
+    }
+    if tile.unread.is_some() {
+        let y = area.y + 1;
+        buf.set_stringn(
+            area.x,
+            y,
+            "no reading",
+            usize::from(room),
+            theme.of(Role::Faint),
+        );
+        foot(app, tile, area, room, buf);
+        return;
     }
     let none = || theme.glyphs.none.to_owned();
     let used = gpu.memory_used.zip(gpu.memory_free);
@@ -202,16 +292,17 @@ fn draw(app: &App, tile: &Tile<'_>, area: Rect, buf: &mut Buffer) {
 /// Temperature, errors, whose it is and what it costs while it does nothing.
 fn foot(app: &App, tile: &Tile<'_>, area: Rect, room: u16, buf: &mut Buffer) {
     let theme = &app.theme;
-    let (gpu, owner) = tile;
+    let gpu = &tile.gpu;
     let mut line = Line::default();
     let mut push = |text: String, role: Role| line.push_span(Span::styled(text, theme.of(role)));
-    match owner {
+    match tile.owner {
         Some(b) => push(b.id.to_string(), state(b)),
         None => match gpu.holders.first() {
             Some(holder) => push(
                 format!("{} {}, not ours", holder.name, holder.pid),
                 Role::Warning,
             ),
+            None if tile.unread.is_some() => push("runs nothing".to_owned(), Role::Warning),
             None => push("nobody's".to_owned(), Role::Faint),
         },
     }
@@ -227,8 +318,13 @@ fn foot(app: &App, tile: &Tile<'_>, area: Rect, room: u16, buf: &mut Buffer) {
         push(format!("  XID {xid:.0}"), Role::Critical);
     }
     if is_idle(tile) {
-        let cost = rate(tile).map_or("?".to_owned(), super::cost::dollars);
-        push(format!("  idle ${cost}/h"), Role::Warning);
+        let cost = rate(tile).map_or("price unknown".to_owned(), |it| {
+            format!("${}/h", super::cost::dollars(it))
+        });
+        push(format!("  idle {cost}"), Role::Warning);
+    } else if let Some(cost) = tile.unread.and_then(|it| it.price) {
+        let cost = super::cost::dollars(cost);
+        push(format!("  ${cost}/h, use unknown"), Role::Dim);
     }
     buf.set_line(area.x, area.y + 4, &line, room);
 }

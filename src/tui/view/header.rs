@@ -3,6 +3,7 @@
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
+use unicode_width::UnicodeWidthStr as _;
 
 use crate::fleet::Usd;
 use crate::tui::app::{App, Link};
@@ -74,7 +75,12 @@ pub(super) fn render(app: &App, area: Rect, buf: &mut Buffer) {
             vec![
                 span(
                     format!("{:.1}", fleet.requests_per_s().max(0.0) + 0.0),
-                    Role::Strong,
+                    // What stands still is not what happens now.
+                    if app.is_old() {
+                        Role::Dim
+                    } else {
+                        Role::Strong
+                    },
                 ),
                 span(" r/s".into(), Role::Dim),
             ],
@@ -85,7 +91,9 @@ pub(super) fn render(app: &App, area: Rect, buf: &mut Buffer) {
     .to_vec();
     parts.retain(|(line, _)| line.width() > 0);
     right.retain(|(line, _)| line.width() > 0);
-    fit(app, &mut parts, &mut right, usize::from(area.width) + 2);
+    let room = usize::from(area.width) + 2;
+    say_why(app, &mut parts, width(&right), room);
+    fit(app, &mut parts, &mut right, room);
     let mut x = area.x + 1;
     for (line, _) in &parts {
         buf.set_line(x, area.y, line, area.right().saturating_sub(x));
@@ -97,6 +105,30 @@ pub(super) fn render(app: &App, area: Rect, buf: &mut Buffer) {
     for (line, _) in &right {
         buf.set_line(x, area.y, line, area.right().saturating_sub(x));
         x += line.width() as u16 + 3;
+    }
+}
+
+/// Since when what is shown is old, of what and why, as far as there is room beside everything else.
+fn say_why(app: &App, parts: &mut [Part], right: usize, room: usize) {
+    let (Link::Live, Some(since), Some((what, why))) =
+        (&app.link, app.fleet.old_since(), app.fleet.old_for())
+    else {
+        return;
+    };
+    let glyph = app.theme.glyphs.failed;
+    let at = since.format("%H:%M:%S");
+    let taken = width(parts) + right;
+    let Some(said) = parts.iter_mut().find(|(_, worth)| *worth == 9) else {
+        return;
+    };
+    let free = (room + said.0.width()).saturating_sub(taken);
+    let longer = [
+        format!("{glyph} {what} old since {at}: {why}"),
+        format!("{glyph} {what} old since {at}"),
+        format!("{glyph} old since {at}"),
+    ];
+    if let Some(text) = longer.into_iter().find(|it| it.width() <= free) {
+        said.0 = Line::from(Span::styled(text, app.theme.of(Role::Critical)));
     }
 }
 

@@ -31,9 +31,15 @@ pub(super) fn render(app: &App, area: Rect, buf: &mut Buffer) {
         lines.push(Entry::Title(format!("{title}{taken}")));
         lines.extend(KEYMAP.iter().filter(|b| b.group == group).map(Entry::Key));
     }
-    let columns = if area.width >= 78 { 2 } else { 1 };
+    let seen = usize::from(area.height.saturating_sub(2));
+    let columns = match area.width {
+        // On a low screen the words alone, close together.
+        78.. if lines.len() > 2 * seen => 3,
+        78.. => 2,
+        _ => 1,
+    };
     let rows = lines.len().div_ceil(columns) as u16;
-    let place = centred(area, if columns == 2 { 124 } else { 64 }, rows + 2);
+    let place = centred(area, if columns > 1 { 124 } else { 64 }, rows + 2);
     Clear.render(place, buf);
     buf.set_style(place, theme.of(Role::Text).patch(theme.of(Role::Dialog)));
     let title = Line::from(Span::styled("Keys", theme.of(Role::Accent)));
@@ -59,7 +65,8 @@ pub(super) fn render(app: &App, area: Rect, buf: &mut Buffer) {
             width.saturating_sub(1),
             1,
         );
-        entry.render(theme, place, buf);
+        let keys = if columns == 3 { KEYS - 3 } else { KEYS };
+        entry.render(theme, keys, place, buf);
     }
 }
 
@@ -69,7 +76,7 @@ enum Entry {
 }
 
 impl Entry {
-    fn render(&self, theme: &Theme, place: Rect, buf: &mut Buffer) {
+    fn render(&self, theme: &Theme, wide: u16, place: Rect, buf: &mut Buffer) {
         match self {
             Self::Title(title) => {
                 buf.set_stringn(
@@ -83,7 +90,7 @@ impl Entry {
             Self::Key(binding) => {
                 let all = binding.keys.join(" ");
                 // Half a key is none.
-                let keys = if all.len() <= usize::from(KEYS - 2) {
+                let keys = if all.len() <= usize::from(wide - 2) {
                     all.as_str()
                 } else {
                     binding.keys.first().copied().unwrap_or_default()
@@ -92,12 +99,12 @@ impl Entry {
                     place.x + 1,
                     place.y,
                     keys,
-                    usize::from(place.width.min(KEYS - 2)),
+                    usize::from(place.width.min(wide - 2)),
                     theme.of(Role::Accent),
                 );
-                let room = place.width.saturating_sub(KEYS);
+                let room = place.width.saturating_sub(wide);
                 buf.set_string(
-                    place.x + KEYS.min(place.width),
+                    place.x + wide.min(place.width),
                     place.y,
                     if binding.help.len() <= usize::from(room) {
                         binding.help

@@ -6,6 +6,7 @@ use ratatui::widgets::{Clear, Widget as _};
 use unicode_width::UnicodeWidthStr;
 
 use crate::tui::app::App;
+use crate::tui::text::on_screen;
 use crate::tui::theme::Role;
 use crate::tui::widget::panel::cut;
 
@@ -22,7 +23,7 @@ pub(super) fn render(app: &App, area: Rect, buf: &mut Buffer) {
         } else {
             (theme.glyphs.done, Role::Good)
         };
-        let text = cut(theme, &toast.text, widest - 5);
+        let text = cut(theme, &on_screen(&toast.text), widest - 5);
         let width = text.width() as u16 + 4;
         let place = Rect::new(area.right() - width - 2, y, width, 1);
         Clear.render(place, buf);

@@ -36,8 +36,7 @@ pub(super) fn render(app: &App, backend: &Backend, area: Rect, buf: &mut Buffer)
     let summary = if faulty > 0 {
         super::aside(theme, format!("{faulty} with errors"), Role::Critical)
     } else {
-        let hosts = backend.gpus.first().map_or("", |gpu| gpu.host.as_str());
-        super::aside(theme, hosts.to_owned(), Role::Faint)
+        super::aside(theme, hosts(backend), Role::Faint)
     };
     let inner = panel::render(theme, area, &title, &summary, buf);
     if backend.gpus.is_empty() {
@@ -89,6 +88,19 @@ pub(super) fn render(app: &App, backend: &Backend, area: Rect, buf: &mut Buffer)
                 );
             }
         }
+    }
+}
+
+/// The machine, or the first of them and how many more there are.
+fn hosts(backend: &Backend) -> String {
+    let mut all: Vec<&str> = backend.gpus.iter().map(|gpu| gpu.host.as_str()).collect();
+    all.sort_unstable();
+    all.dedup();
+    match all.as_slice() {
+        [] => String::new(),
+        [one] => (*one).to_owned(),
+        [one, other] => format!("{one}, {other}"),
+        [one, rest @ ..] => format!("{one} and {} more", rest.len()),
     }
 }
 

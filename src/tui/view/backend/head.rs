@@ -51,7 +51,10 @@ pub(super) fn render(app: &App, backend: &Backend, area: Rect, buf: &mut Buffer)
 
 fn first(app: &App, backend: &Backend, area: Rect, buf: &mut Buffer) {
     let theme = &app.theme;
-    let (glyph, role) = look(theme, &backend.state);
+    let (glyph, role) = match backend.halted() {
+        Some(_) => (theme.glyphs.alert, Role::Warning),
+        None => look(theme, &backend.state),
+    };
     let mut left = Line::from(vec![
         Span::styled(backend.model.to_string(), theme.of(Role::Dim)),
         Span::styled("/", theme.of(Role::Faint)),
@@ -103,6 +106,9 @@ fn look(theme: &Theme, state: &State) -> (&'static str, Role) {
 
 fn state_words(app: &App, backend: &Backend) -> String {
     let word = backend.state.word();
+    if let Some(mark) = backend.halted() {
+        return format!("{} halted", mark.op);
+    }
     match &backend.state {
         State::Waking(wake) => wake.current().map_or(word.to_owned(), |span| {
             let percent = span.percent.map_or(String::new(), |p| format!(" {p:.0}%"));
@@ -122,6 +128,10 @@ fn state_words(app: &App, backend: &Backend) -> String {
 }
 
 fn detail(app: &App, backend: &Backend, since: chrono::TimeDelta) -> String {
+    if let Some(mark) = backend.halted() {
+        let age = text::age(app.fleet.now - mark.at);
+        return format!("begun {age} ago by {}, nobody is at it", mark.by);
+    }
     match &backend.state {
         State::Waking(wake) => format!("{}, asked for by {}", text::clock(since), wake.by),
         State::Draining(drain) if backend.place.is_some() => {
@@ -155,7 +165,7 @@ fn rate(app: &App, backend: &Backend) -> Line<'static> {
         let cost = backend.ledger.tokens;
         return Line::from(vec![
             if backend.cost_is_partial() {
-                Span::styled("$?", theme.of(Role::Warning))
+                Span::styled("price unknown,", theme.of(Role::Warning))
             } else {
                 Span::styled(format!("${cost}"), theme.of(Role::Money))
             },
@@ -163,7 +173,7 @@ fn rate(app: &App, backend: &Backend) -> Line<'static> {
         ]);
     };
     let now = match backend.rate_now() {
-        None => Span::styled("$?", theme.of(Role::Warning)),
+        None => return Line::styled("price unknown", theme.of(Role::Warning)),
         Some(rate) if backend.allocated() == 0 => {
             Span::styled(format!("${rate}"), theme.of(Role::Faint))
         }
@@ -171,11 +181,11 @@ fn rate(app: &App, backend: &Backend) -> Line<'static> {
     };
     let mut line = Line::from(vec![now, Span::styled("/h", theme.of(Role::Dim))]);
     if backend.allocated() == 0 {
-        let awake = facts.rate.map_or("$?".to_owned(), |r| {
-            format!("${}", r.times(i128::from(facts.replicas)))
+        let awake = facts.rate.map_or("price unknown".to_owned(), |r| {
+            format!("${}/h", r.times(i128::from(facts.replicas)))
         });
         line.push_span(Span::styled(
-            format!(", {awake}/h awake"),
+            format!(", {awake} awake"),
             theme.of(Role::Dim),
         ));
     }

@@ -6,7 +6,7 @@ use ratatui::text::{Line, Span};
 
 use super::heading;
 use crate::fleet::cluster::place::{Autoscaler, Machine, Place, Rule};
-use crate::fleet::{Backend, Command};
+use crate::fleet::{Backend, Command, State};
 use crate::tui::app::App;
 use crate::tui::text;
 use crate::tui::theme::Role;
@@ -67,7 +67,8 @@ fn lines(app: &App, backend: &Backend, place: &Place, rules: &[&Rule]) -> Vec<Sa
         out.push(("", trouble.hint.to_string(), Role::Warning));
     }
     if let Some(doing) = &backend.doing {
-        out.push(("now", doing.clone(), Role::Waking));
+        out.push(("now", now(app, backend, doing), Role::Waking));
+        out.extend(waited_for(backend));
     }
     out.extend(may_not(app, backend));
     let ready = format!("{} of {} ready", place.ready, place.wanted);
@@ -127,10 +128,10 @@ fn lines(app: &App, backend: &Backend, place: &Place, rules: &[&Rule]) -> Vec<Sa
     }
     if let Some(mark) = &place.mark {
         let age = text::age(app.fleet.now - mark.at);
-        let (end, role) = if mark.done {
-            ("", Role::Dim)
-        } else {
-            (", unfinished", Role::Warning)
+        let (end, role) = match (mark.is_open(), backend.doing.is_some()) {
+            (false, _) => ("", Role::Dim),
+            (true, true) => (", under way", Role::Waking),
+            (true, false) => (", unfinished", Role::Warning),
         };
         out.push((
             "last",
@@ -139,6 +140,34 @@ fn lines(app: &App, backend: &Backend, place: &Place, rules: &[&Rule]) -> Vec<Sa
         ));
     }
     out
+}
+
+/// The step that an operation is at, and how long.
+fn now(app: &App, backend: &Backend, doing: &str) -> String {
+    let Some(progress) = &backend.progress else {
+        return doing.to_owned();
+    };
+    let (step, of) = (progress.step, progress.of);
+    let lasted = text::clock(app.fleet.now - progress.step_since);
+    format!("step {step} of {of}: {doing}, {lasted}")
+}
+
+/// What a drain still waits for, and how long at most.
+fn waited_for(backend: &Backend) -> Option<Said> {
+    let State::Draining(drain) = &backend.state else {
+        return None;
+    };
+    if drain.stopping {
+        return None;
+    }
+    let running = match backend.live.running {
+        None => "how much still runs is not known".to_owned(),
+        Some(1) => "1 request still runs".to_owned(),
+        Some(n) => format!("{n} requests still run"),
+    };
+    let limit = text::clock(crate::fleet::cluster::DRAIN_PATIENCE);
+    let said = format!("{running}, waited for {limit} at most");
+    Some(("", said, Role::Warning))
 }
 
 /// What this user may not do to it, and why.
@@ -237,7 +266,7 @@ fn machines(all: &[Machine]) -> Vec<Said> {
         };
         let cost = one
             .share()
-            .map_or_else(|| "$?".to_owned(), |it| format!("${it}"));
+            .map_or_else(|| "price unknown".to_owned(), |it| format!("${it}/h"));
         let region = if one.region.is_empty() {
             String::new()
         } else {
@@ -245,7 +274,7 @@ fn machines(all: &[Machine]) -> Vec<Said> {
         };
         out.push((
             label,
-            format!("{} {kind}{region}{spot}, {held}, {cost}/h", one.name),
+            format!("{} {kind}{region}{spot}, {held}, {cost}", one.name),
             Role::Text,
         ));
     }

@@ -16,7 +16,7 @@ use super::{at_least, dollars, watched};
 
 const COLUMNS: [Column; 11] = [
     Column::words("BACKEND", 12, 0),
-    Column::figures("RATE/H", 6, 7),
+    Column::figures("EACH/H", 6, 7),
     Column::figures("AWAKE", 5, 5),
     Column::figures("BUSY", 4, 3),
     Column::figures("TOK IN", 6, 8),
@@ -53,7 +53,7 @@ pub(super) fn render(app: &App, area: Rect, buf: &mut Buffer) {
         title.push_span(Span::styled(missed, theme.of(Role::Warning)));
     }
     let summary = Line::styled(
-        "hours and tokens measured, rates and list prices from the config",
+        "hours and tokens measured; EACH/H: what a replica costs an hour",
         theme.of(Role::Dim),
     );
     let inner = panel::render(theme, area, &title, &summary, buf);

@@ -3,40 +3,49 @@
 use ratatui::text::{Line, Span};
 
 use super::{heading, wrapped};
-use crate::fleet::Preview;
+use crate::fleet::{Command, Preview};
 use crate::tui::app::{App, Rehearsal};
 use crate::tui::theme::Role;
-use crate::tui::update::confirm::exact;
+use crate::tui::update::confirm::{can_force, exact};
 
-/// Steps that are named one by one.
-const STEPS: usize = 9;
+/// Over the steps.
+pub(super) const STEPS_HEAD: &str = "On the cluster";
 
-/// The keys of a dialog.
-pub(super) fn keys(app: &App, previews: &[Preview]) -> Line<'static> {
+/// The keys of a dialog: first what Enter does. What has no room is left out whole.
+pub(super) fn keys(
+    app: &App,
+    commands: &[Command],
+    previews: &[Preview],
+    apply: bool,
+    room: u16,
+) -> Line<'static> {
     let theme = &app.theme;
-    let mut spans = Vec::new();
-    let mut key = |letter: &'static str, word: &'static str| {
-        if !spans.is_empty() {
-            spans.push(Span::raw("  "));
-        }
-        spans.push(Span::styled(letter, theme.of(Role::Accent)));
-        spans.push(Span::styled(format!(" {word}"), theme.of(Role::Dim)));
-    };
-    if previews.iter().any(|p| p.forceable) {
-        key("f", "force");
+    let mut all = vec![
+        ("enter", if apply { "applies" } else { "cancels" }),
+        ("tab", "other"),
+    ];
+    if let ([command], [preview]) = (commands, previews)
+        && can_force(command, preview)
+    {
+        all.push(("f", "force"));
     }
     if previews.iter().any(|p| !p.calls.is_empty()) {
-        key(
-            "e",
-            if app.exact.is_some() {
-                "in words"
-            } else {
-                "exact calls"
-            },
-        );
+        all.push(("e", if app.exact { "in words" } else { "calls" }));
     }
-    key("y", "copy");
-    Line::from(spans)
+    all.push(("y", "copy"));
+    let mut line = Line::default();
+    for (key, word) in all {
+        let wide = line.width() + key.len() + word.len() + 3;
+        if wide > usize::from(room) {
+            break;
+        }
+        if !line.spans.is_empty() {
+            line.push_span(Span::raw("  "));
+        }
+        line.push_span(Span::styled(key, theme.of(Role::Accent)));
+        line.push_span(Span::styled(format!(" {word}"), theme.of(Role::Dim)));
+    }
+    line
 }
 
 /// Why it would be refused, where it can be forced.
@@ -63,18 +72,14 @@ pub(super) fn steps(app: &App, p: &Preview, width: u16) -> Vec<Line<'static>> {
     if p.steps.is_empty() {
         return Vec::new();
     }
-    let mut out = vec![Line::default(), heading(theme, "On the cluster")];
-    for (i, step) in p.steps.iter().take(STEPS).enumerate() {
+    let mut out = vec![Line::default(), heading(theme, STEPS_HEAD)];
+    for (i, step) in p.steps.iter().enumerate() {
         out.extend(wrapped(
             theme,
             &format!("{} {step}", i + 1),
             Role::Text,
             width,
         ));
-    }
-    if p.steps.len() > STEPS {
-        let more = format!("and {} more", p.steps.len() - STEPS);
-        out.push(Line::from(Span::styled(more, theme.of(Role::Dim))));
     }
     let (said, role) = match &app.rehearsal {
         Rehearsal::None => return out,
@@ -86,7 +91,7 @@ pub(super) fn steps(app: &App, p: &Preview, width: u16) -> Vec<Line<'static>> {
     out
 }
 
-/// The calls as the API gets them, from the line on that was scrolled to.
+/// The calls as the API gets them.
 pub(super) fn calls(app: &App, previews: &[Preview], width: u16) -> Vec<Line<'static>> {
     let theme = &app.theme;
     let calls = previews.iter().flat_map(|p| &p.calls);
@@ -107,6 +112,5 @@ pub(super) fn calls(app: &App, previews: &[Preview], width: u16) -> Vec<Line<'st
             }
         }
     }
-    let from = app.exact.unwrap_or(0).min(lines.len().saturating_sub(1));
-    lines.split_off(from)
+    lines
 }

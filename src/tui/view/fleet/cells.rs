@@ -4,9 +4,9 @@ use chrono::TimeDelta;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::style::Style;
-use ratatui::text::{Line, Span};
 
-use crate::fleet::{Backend, State, Usd};
+use super::said;
+use crate::fleet::{Backend, Usd};
 use crate::tui::app::{App, Column, Link};
 use crate::tui::text;
 use crate::tui::theme::{Role, Theme};
@@ -41,10 +41,10 @@ pub(super) fn render(app: &App, b: &Backend, column: Column, place: Rect, buf: &
             left(theme, cluster, theme.of(Role::Dim), place, buf);
         }
         Column::State => {
-            let mut line = state(app, b);
+            let mut line = said::state(app, b);
             // A time is shown whole or not at all.
             if line.width() > usize::from(place.width) {
-                line.spans.remove(1);
+                line.spans.truncate(1);
             }
             buf.set_line(place.x, place.y, &line, place.width);
         }
@@ -104,77 +104,16 @@ pub(super) fn render(app: &App, b: &Backend, column: Column, place: Rect, buf: &
             }
         }
         Column::Pin => {
-            let (text, role) = pin(app, b);
+            let (text, role) = said::pin(app, b);
             left(theme, &text, theme.of(role), place, buf);
         }
     }
 }
 
-/// Icon, word and since when; what is under way says how far it is.
-fn state(app: &App, b: &Backend) -> Line<'static> {
-    let theme = &app.theme;
-    let glyphs = theme.glyphs;
-    let now = app.fleet.now;
-    let age = text::age(now - b.state.since());
-    let (glyph, word, rest, role) = match &b.state {
-        State::Unknown { .. } => (glyphs.unknown, "unknown".to_owned(), age, Role::Dim),
-        State::Asleep { .. } => (glyphs.asleep, "asleep".to_owned(), age, Role::Asleep),
-        State::Waking(wake) => {
-            let stage = wake
-                .current()
-                .map_or("waking".to_owned(), |s| match s.percent {
-                    Some(percent) => format!("{} {percent:.0}%", s.stage.word()),
-                    None => s.stage.word().to_owned(),
-                });
-            (
-                glyphs.waking,
-                stage,
-                text::clock(now - wake.since),
-                Role::Waking,
-            )
-        }
-        State::Warm { .. } => (glyphs.warm, "warm".to_owned(), age, Role::Good),
-        State::Draining(drain) if drain.stopping => (
-            glyphs.draining,
-            "stopping".to_owned(),
-            text::clock(now - drain.since),
-            Role::Warning,
-        ),
-        State::Draining(drain) => (
-            glyphs.draining,
-            "draining".to_owned(),
-            text::clock(now - drain.since),
-            Role::Warning,
-        ),
-        State::Failed(_) => (glyphs.failed, "failed".to_owned(), age, Role::Critical),
-        State::Ready { .. } => (glyphs.hosted, "ready".to_owned(), age, Role::Hosted),
-        State::Limited { until, .. } => (
-            glyphs.hosted,
-            "limited".to_owned(),
-            text::clock(*until - now),
-            Role::Warning,
-        ),
-        State::Down { .. } => (glyphs.failed, "down".to_owned(), age, Role::Critical),
-    };
-    let mut spans = vec![
-        Span::styled(format!("{glyph} {word} "), theme.of(role)),
-        Span::styled(rest, theme.of(Role::Dim)),
-    ];
-    if b.drained.is_some() && !matches!(b.state, State::Draining(_)) {
-        spans.push(Span::styled(" out", theme.of(Role::Warning)));
-    }
-    Line::from(spans)
-}
-
 /// The weight as a bar and a number, and what the traffic really was.
 fn weight(app: &App, b: &Backend, place: Rect, buf: &mut Buffer) {
     let theme = &app.theme;
-    let total: u32 = app.fleet.backends_of(&b.model).map(|b| b.weight).sum();
-    let asked = if total == 0 {
-        0.0
-    } else {
-        f64::from(b.weight) / f64::from(total)
-    };
+    let asked = app.fleet.share_asked(b);
     let role = if b.is_hosted() {
         Role::Hosted
     } else {
@@ -310,59 +249,6 @@ fn gpu(app: &App, b: &Backend, place: Rect, buf: &mut Buffer) {
     );
 }
 
-/// The pin, or what happens next by itself.
-fn pin(app: &App, b: &Backend) -> (String, Role) {
-    let now = app.fleet.now;
-    if let Some(doing) = &b.doing {
-        return (doing.clone(), Role::Waking);
-    }
-    if let Some(place) = &b.place
-        && place.ready != place.wanted
-        && place.wanted > 0
-    {
-        let role = if place.ready < place.wanted {
-            Role::Warning
-        } else {
-            Role::Dim
-        };
-        return (format!("{}/{} ready", place.ready, place.wanted), role);
-    }
-    if let Some(pin) = &b.pin {
-        let until = pin.until.map_or_else(
-            || "pinned".to_owned(),
-            |t| format!("pinned to {}", t.format("%H:%M")),
-        );
-        return (until, Role::Accent);
-    }
-    match &b.state {
-        State::Waking(_) => match b.estimate(now) {
-            Some(e) => (format!("eta {}", text::clock(e.left_median)), Role::Waking),
-            None => (String::new(), Role::Dim),
-        },
-        State::Draining(drain) if !drain.stopping && b.place.is_none() => {
-            let left = b.live.in_flight.max(b.live.running.unwrap_or(0));
-            (
-                format!("{left} left, ≤ {}", text::clock(drain.deadline - now)),
-                Role::Warning,
-            )
-        }
-        State::Warm { .. } => b.idle_left(now).map_or_else(
-            || (String::new(), Role::Dim),
-            |left| (format!("idle in {}", text::clock(left)), Role::Dim),
-        ),
-        State::Asleep { .. } => match b.wakes.len() {
-            0 => (String::new(), Role::Dim),
-            n => (format!("woke {n}×"), Role::Faint),
-        },
-        State::Unknown { .. }
-        | State::Draining(_)
-        | State::Failed(_)
-        | State::Ready { .. }
-        | State::Limited { .. }
-        | State::Down { .. } => (String::new(), Role::Dim),
-    }
-}
-
 fn figure(app: &App, b: &Backend, value: Option<(String, f64)>, place: Rect, buf: &mut Buffer) {
     toned(app, b, value, Role::Text, place, buf);
 }
@@ -381,7 +267,7 @@ fn toned(
         && b.live
             .age(app.fleet.now)
             .is_none_or(|age| age > OLD * i32::try_from(app.fleet.speed).unwrap_or(1));
-    let old = unread || app.link != Link::Live;
+    let old = unread || app.link != Link::Live || app.fleet.is_unseen(b);
     match value {
         None => right(theme.glyphs.none, theme.of(Role::Faint), place, buf),
         Some((text, n)) => {

@@ -8,7 +8,7 @@ use crate::fleet::{Command, Model, Preview, Usd, preview};
 use crate::tui::app::App;
 use crate::tui::text;
 use crate::tui::theme::{Role, Theme};
-use crate::tui::view::cost::dollars;
+use crate::tui::view::cost::{at_least, dollars};
 use crate::tui::widget::panel;
 
 /// Rows that it fills with its frame in so many columns.
@@ -71,9 +71,9 @@ fn lines(theme: &Theme, effect: &Preview) -> Vec<(u16, Line<'static>)> {
     };
     let mut lines = Vec::new();
     if let Some(why) = &effect.refused {
-        lines.push(alert(why, Role::Critical));
+        lines.push(alert(&text::on_screen(why), Role::Critical));
     }
-    lines.push((10, burn(theme, effect.burn)));
+    lines.push((10, burn(theme, effect)));
     if let Some((before, after)) = effect.ttft {
         lines.push((
             10,
@@ -109,7 +109,8 @@ fn lines(theme: &Theme, effect: &Preview) -> Vec<(u16, Line<'static>)> {
             ]),
         ));
     }
-    lines.extend(effect.warnings.iter().map(|w| alert(w, Role::Warning)));
+    let warnings = effect.warnings.iter().map(|it| text::on_screen(it));
+    lines.extend(warnings.map(|it| alert(&it, Role::Warning)));
     lines.extend(effect.what.iter().map(|sentence| {
         let dot = format!("{} ", theme.glyphs.dot);
         let line = Line::from(vec![
@@ -121,11 +122,13 @@ fn lines(theme: &Theme, effect: &Preview) -> Vec<(u16, Line<'static>)> {
     lines
 }
 
-fn burn(theme: &Theme, burn: Option<(Usd, Usd)>) -> Line<'static> {
+fn burn(theme: &Theme, effect: &Preview) -> Line<'static> {
     let head = Span::styled("Burn      ", theme.of(Role::Dim));
-    let Some((before, after)) = burn else {
+    let Some((before, after)) = effect.burn else {
         let unknown = Span::styled("?", theme.of(Role::Warning));
-        let why = Span::styled("  a rate or price is unknown", theme.of(Role::Dim));
+        let why = effect.unpriced.as_deref();
+        let why = format!("  {}", why.unwrap_or("a rate or price is unknown"));
+        let why = Span::styled(why, theme.of(Role::Dim));
         return Line::from(vec![head, unknown, why]);
     };
     let (sign, change, role) = if after < before {
@@ -135,9 +138,15 @@ fn burn(theme: &Theme, burn: Option<(Usd, Usd)>) -> Line<'static> {
     };
     let mut line = Line::from(vec![
         head,
-        Span::styled(format!("${}", dollars(before)), theme.of(Role::Text)),
+        Span::styled(
+            at_least(theme, before, effect.partial),
+            theme.of(Role::Text),
+        ),
         Span::styled(format!(" {} ", theme.glyphs.arrow), theme.of(Role::Dim)),
-        Span::styled(format!("${}", dollars(after)), theme.of(Role::Money)),
+        Span::styled(
+            at_least(theme, after, effect.partial),
+            theme.of(Role::Money),
+        ),
         Span::styled("/h", theme.of(Role::Dim)),
     ]);
     if before == after {

@@ -45,26 +45,15 @@ pub(super) fn render(app: &App, model: &Model, area: Rect, buf: &mut Buffer) {
         .backends_of(&model.id)
         .map(AsRef::as_ref)
         .collect();
-    let total: u32 = own.iter().map(|b| drafted(app, b)).sum();
-    let share = |weight: u32, total: u32| {
-        if total == 0 {
-            0.0
-        } else {
-            f64::from(weight) / f64::from(total)
-        }
-    };
-    let rows = own
-        .iter()
-        .map(|b| row(app, b, share(drafted(app, b), total)))
-        .collect();
+    let share = |b: &Backend| app.fleet.share_by(b, |it| drafted(app, it));
+    let rows = own.iter().map(|b| row(app, b, share(b))).collect();
     let chosen = own
         .iter()
         .position(|b| Some(&b.id) == app.selected.as_ref());
-    let was: u32 = own.iter().map(|b| b.weight).sum();
     for (at, cells) in grid::render(theme, &COLUMNS, &rows, chosen, inner, buf) {
         let backend = own[at];
-        let now = share(drafted(app, backend), total);
-        let before = app.draft.as_ref().map(|_| share(backend.weight, was));
+        let now = share(backend);
+        let before = app.draft.as_ref().map(|_| app.fleet.share_asked(backend));
         slide(theme, backend, now, before, cells[SLIDER], buf);
     }
 }

@@ -13,6 +13,7 @@ mod fake_kube;
 
 mod kube {
     mod bench;
+    mod cli;
     mod clusters;
     mod leases;
     mod past;

@@ -112,8 +112,35 @@ pub(super) enum Verb {
     },
 }
 
+impl Verb {
+    /// What it does, where it acts rather than looks.
+    fn acts(&self) -> Option<&'static str> {
+        let (word, how) = match self {
+            Self::Wake(it) => ("wake", it.how()),
+            Self::Sleep(it) => ("sleep", it.how()),
+            Self::Drain(it) => ("drain", it.how()),
+            Self::Undrain(it) => ("undrain", it.how()),
+            Self::Unpin(it) => ("unpin", it.how()),
+            Self::Pin(it) => ("pin", it.how()),
+            Self::Weights(it) => ("weights", it.how()),
+            Self::Flip(it) => ("flip", it.how()),
+            Self::Undo(it) => ("undo", it.how()),
+            Self::Status { .. }
+            | Self::Logs { .. }
+            | Self::Requests { .. }
+            | Self::Audit { .. }
+            | Self::Wakes { .. }
+            | Self::Cost { .. } => return None,
+        };
+        (!how.only_says()).then_some(word)
+    }
+}
+
 /// Carries a verb out.
 pub(super) fn run(verb: &Verb, shared: &Shared, connect: &Connect, kube: &Kube) -> Result<()> {
+    if let Some(what) = verb.acts() {
+        shared.may_act(what)?;
+    }
     let config = match &shared.config {
         Some(path) if connect.address()?.is_none() => Some(crate::config::load(path)?),
         _ => None,

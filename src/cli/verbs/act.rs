@@ -79,6 +79,26 @@ pub(in crate::cli) struct Plain {
     how: How,
 }
 
+impl How {
+    /// Whether nothing is to be changed.
+    pub(super) fn only_says(&self) -> bool {
+        self.dry_run
+    }
+}
+
+macro_rules! carried_out {
+    ($($verb:ty),+) => {
+        $(impl $verb {
+            /// How it is carried out.
+            pub(super) fn how(&self) -> &How {
+                &self.how
+            }
+        })+
+    };
+}
+
+carried_out!(OfBackend, Pin, Weights, OfModel, Plain);
+
 fn weight(text: &str) -> Result<(BackendId, u32), String> {
     let said = || format!("`{text}` is no weight; write it like gpu-box=65");
     let (backend, weight) = text.split_once('=').ok_or_else(said)?;

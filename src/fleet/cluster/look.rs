@@ -73,19 +73,26 @@ impl Fleet {
         if let Some(mark) = place
             .mark
             .as_ref()
-            .filter(|it| !it.done && b.doing.is_none())
+            .filter(|it| it.is_open() && b.doing.is_none())
         {
-            let what = format!(
-                "{} by {} since {} is unfinished: the same again takes it over, undrain rolls it back",
+            let begun = format!(
+                "{} by {} since {} is unfinished: the same again takes it over",
                 mark.op,
                 mark.by,
                 mark.at.format("%H:%M:%S")
             );
-            return finding(
-                Severity::Warning,
-                what,
-                &[('d', "take over"), ('u', "roll back")],
-            );
+            // What is offered is what would be done: only a drain's way back is an undrain.
+            return match &*mark.op {
+                "drain" => finding(
+                    Severity::Warning,
+                    format!("{begun}, undrain rolls it back"),
+                    &[('d', "take over"), ('u', "roll back")],
+                ),
+                "undrain" => finding(Severity::Warning, begun, &[('u', "take over")]),
+                "sleep" => finding(Severity::Warning, begun, &[('s', "take over")]),
+                "wake" => finding(Severity::Warning, begun, &[('w', "take over")]),
+                _ => finding(Severity::Warning, begun, &[('\n', "look")]),
+            };
         }
         if let Some(pin) = &b.pin
             && pin.until.is_some_and(|until| until <= self.now)

@@ -124,10 +124,12 @@ fn lines(app: &App, backend: &Backend, place: &Place, rules: &[&Rule]) -> Vec<Sa
     }
     if let Some(mark) = &place.mark {
         let age = text::age(app.fleet.now - mark.at);
-        let (end, role) = if mark.done {
-            ("", Role::Dim)
-        } else {
+        let (end, role) = if mark.undone {
+            (", rolled back", Role::Dim)
+        } else if mark.is_open() {
             (", unfinished", Role::Warning)
+        } else {
+            ("", Role::Dim)
         };
         out.push((
             "last",

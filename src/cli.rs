@@ -133,6 +133,7 @@ enum Verb {
 /// Parses the command line, runs it, and says what went wrong on stderr.
 pub fn main() -> ExitCode {
     let args = Args::parse();
+    let is_for_programs = matches!(&args.verb, Some(Verb::Fleet(verb)) if verb.is_for_programs());
     let done = match &args.verb {
         Some(Verb::Serve(serve)) => serve::run(serve, &args.shared).map(|()| ExitCode::SUCCESS),
         Some(Verb::Fleet(verb)) => {
@@ -147,6 +148,9 @@ pub fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
+            if is_for_programs {
+                println!("{:#}", exit::document(&error));
+            }
             eprintln!("fleetctl: {error:#}");
             exit::code(&error)
         }

@@ -5,6 +5,7 @@
 
 mod engines;
 mod lease;
+mod may;
 mod running;
 mod tell;
 mod wait;

@@ -20,6 +20,7 @@ pub mod place;
 pub mod plan;
 mod sleep;
 mod take;
+mod undo;
 mod undrain;
 mod wake;
 mod weigh;
@@ -32,7 +33,9 @@ use serde::{Deserialize, Serialize};
 use super::backend::Kind;
 use super::id::{BackendId, ModelId};
 pub use decide::{LONGEST_NAME, is_workload, lease_of, wakes_to};
+pub use permitted::Need;
 use place::{Machine, Place, Rule};
+pub use undo::Back;
 
 /// How long a drain waits for what runs before somebody has to decide.
 pub const DRAIN_PATIENCE: chrono::TimeDelta = chrono::TimeDelta::minutes(5);

@@ -7,9 +7,12 @@ pub mod palette;
 mod pin;
 mod routing;
 
+use std::sync::Arc;
+
 use super::app::{App, Link, Mode, Toast};
 use super::event::{Effect, Event};
 use super::view::fleet::order::visible_order;
+use crate::fleet::{Actor, Fleet};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 /// Toasts on the screen at once; the oldest leaves.
@@ -36,7 +39,7 @@ pub fn update(app: &mut App, event: Event) -> Vec<Effect> {
             app.link = Link::Live;
             follow(app, &before);
             confirm::follow(app);
-            Vec::new()
+            ended(app, &before)
         }
         Event::Answer(Ok(receipt)) => {
             let undo = if receipt.undoable {
@@ -153,6 +156,29 @@ fn type_in(app: &mut App, text: &str) {
         Mode::Pin { .. } => pin::type_in(app, text),
         Mode::Normal | Mode::Confirm { .. } | Mode::Help => {}
     }
+}
+
+/// Says how operations on clusters ended that were begun from here.
+fn ended(app: &mut App, before: &Fleet) -> Vec<Effect> {
+    let Some(known) = before.audit.back().filter(|_| app.fleet.is_on_clusters()) else {
+        return Vec::new();
+    };
+    let cluster = Actor::Policy("cluster".into());
+    let new = app.fleet.audit.iter().rev();
+    let new = new.take_while(|it| !Arc::ptr_eq(known, it));
+    let ends = new.filter(|it| it.by == cluster && (it.bad || it.result.starts_with("done on ")));
+    let mut said: Vec<(String, bool)> = ends
+        .map(|it| {
+            (
+                format!("{} of {}: {}", it.verb, it.target, it.result),
+                it.bad,
+            )
+        })
+        .collect();
+    said.reverse();
+    said.into_iter()
+        .flat_map(|(text, bad)| toast(app, text, bad))
+        .collect()
 }
 
 /// Shows a short message for a while.

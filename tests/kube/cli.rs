@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::bench::Bench;
 use super::world::{Manners, World, is_settled, live};
 use super::yard;
+use crate::fake_kube::on;
 
 /// A cluster with a model that is routed to and to a hosted API.
 async fn cluster() -> (Bench, World) {
@@ -70,4 +71,126 @@ async fn what_was_rolled_back_is_not_unfinished() {
     let out = says(&bench, "status", 0, &["llm/chat"]).await;
     assert!(!out.contains("unfinished"), "{out}");
     says(&bench, "undrain llm/chat -y", 4, &["is not drained"]).await;
+}
+
+#[tokio::test]
+async fn what_is_forbidden_is_not_begun() {
+    let (bench, _world) = cluster().await;
+    let group = "gateway.networking.k8s.io";
+    bench.fake.deny("patch", group, "httproutes", None);
+    // Where no rules are told, each call is asked for.
+    for rules_are_told in [true, false] {
+        let silent = on("POST", "selfsubjectrulesreviews");
+        let _silent = (!rules_are_told).then(|| bench.fake.fail_while(silent, 403, None));
+        bench.fake.take_calls();
+        for line in [
+            "drain chat -y",
+            "drain chat --dry-run",
+            "weights chat chat=50 azure=50 -y",
+        ] {
+            let told = ["ana may not patch httproutes.gateway.networking.k8s.io in llm"];
+            says(&bench, line, 4, &told).await;
+        }
+        let changed: Vec<String> = bench
+            .fake
+            .writes()
+            .iter()
+            .filter(|it| !it.resource.ends_with("reviews"))
+            .map(|it| format!("{} {}", it.method, it.path))
+            .collect();
+        assert_eq!(changed, Vec::<String>::new());
+    }
+}
+
+#[tokio::test]
+async fn what_was_done_last_is_undone_from_elsewhere() {
+    let (bench, _world) = cluster().await;
+    says(&bench, "undo -y", 4, &["no operation of ann stands here"]).await;
+    let line = "weights chat chat=50 azure=50 -y";
+    let out = says(&bench, line, 0, &["begun: 1 call on fake"]).await;
+    // What is said for programs is what came of it.
+    assert_eq!(out, "chat: weights done on fake\n");
+    assert_eq!(weights(&bench), [json!(50), json!(50)]);
+    says(
+        &bench,
+        "undo -y --operator ben",
+        4,
+        &["no operation of ben"],
+    )
+    .await;
+    says(
+        &bench,
+        "undo --dry-run",
+        0,
+        &["undo of weights of chat by ann"],
+    )
+    .await;
+    assert_eq!(weights(&bench), [json!(50), json!(50)]);
+    says(&bench, "undo -y", 0, &["undo of weights of chat by ann"]).await;
+    assert_eq!(weights(&bench), [json!(90), json!(10)]);
+    let rules = json!({"spec": {"rules": [{"backendRefs": [
+        {"group": "", "kind": "Service", "name": "chat", "port": 80, "weight": 70},
+        {"group": "gateway.envoyproxy.io", "kind": "Backend", "name": "azure", "weight": 30},
+    ]}]}});
+    bench.fake.merge("httproutes/llm/chat", &rules).unwrap();
+    says(
+        &bench,
+        "undo -y",
+        4,
+        &["was changed since", "chat 70, azure 30 now"],
+    )
+    .await;
+    assert_eq!(weights(&bench), [json!(70), json!(30)]);
+}
+
+#[tokio::test]
+async fn names_are_as_short_as_they_can_be() {
+    let (bench, _world) = cluster().await;
+    let listed = "this fleet has llm/chat, llm/azure";
+    says(&bench, "wake nobody", 3, &["no backend nobody", listed]).await;
+    says(
+        &bench,
+        "flip nothing",
+        3,
+        &["no model nothing", "this fleet has chat"],
+    )
+    .await;
+    says(&bench, "wake chat", 0, &["llm/chat is warm already"]).await;
+    let mut more = yard::deployment("chat", 1);
+    more["metadata"]["namespace"] = "other".into();
+    bench.fake.put(more);
+    let both = ["chat is more than one backend", "llm/chat, other/chat"];
+    says(&bench, "wake chat", 3, &both).await;
+}
+
+#[tokio::test]
+async fn a_log_is_read_to_its_end() {
+    let (bench, _world) = cluster().await;
+    let pods = bench.fake.all("pods");
+    let pod = pods[0]["metadata"]["name"].as_str().unwrap();
+    for line in ["one", "two", "three"] {
+        bench.fake.log(&format!("llm/{pod}"), line);
+    }
+    let out = says(&bench, "logs chat -n 2", 0, &[]).await;
+    assert_eq!(out, "two\nthree\n");
+    let out = says(&bench, "logs chat -o json", 0, &[]).await;
+    let told: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(told["lines"], json!(["one", "two", "three"]));
+    says(&bench, "logs azure", 3, &["is hosted"]).await;
+}
+
+#[tokio::test]
+async fn what_is_not_there_is_said_also_to_programs() {
+    let (bench, _world) = cluster().await;
+    let out = says(
+        &bench,
+        "status --kube nowhere -o json",
+        3,
+        &["no context nowhere"],
+    )
+    .await;
+    let told: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(told["error"]["status"], 3);
+    let nosuch = ["fake has no namespace nosuch", "leave --namespace out"];
+    says(&bench, "status --namespace nosuch", 3, &nosuch).await;
 }

@@ -56,19 +56,14 @@ impl Fleet {
             ));
         }
         plan.mark.prev.weights = rules.iter().map(|rule| weighted(rule)).collect();
+        plan.mark.to = rules
+            .iter()
+            .map(|rule| RuleEdit::of(rule, &wanted_of(rule, weights)).weighted(rule))
+            .collect();
         plan.mark.done = true;
         let mut edits: Vec<Edit> = Vec::new();
         for rule in rules {
-            let wanted: Vec<(Box<str>, u32)> = rule
-                .refs
-                .iter()
-                .filter_map(|it| {
-                    let new = weights
-                        .iter()
-                        .find(|(id, _)| it.backend.as_ref() == Some(id))?;
-                    Some((it.name.clone(), new.1))
-                })
-                .collect();
+            let wanted = wanted_of(rule, weights);
             let edit = RuleEdit::of(rule, &wanted);
             if edit.refs.iter().all(|(_, _, is)| *is == 0) {
                 return Err(refusal(
@@ -225,6 +220,16 @@ fn on_one_cluster<'a>(
         .unwrap_or_default();
     let here = |it: &&Rule| it.cluster == cluster;
     Ok((rules.into_iter().filter(here).collect(), cluster))
+}
+
+/// What a rule's own targets are to weigh, by name.
+fn wanted_of(rule: &Rule, weights: &[(BackendId, u32)]) -> Vec<(Box<str>, u32)> {
+    let of = |it: &Ref| {
+        let mut all = weights.iter();
+        all.find(|(id, _)| it.backend.as_ref() == Some(id))
+            .map(|new| (it.name.clone(), new.1))
+    };
+    rule.refs.iter().filter_map(of).collect()
 }
 
 pub(super) fn weighted(rule: &Rule) -> Weighted {

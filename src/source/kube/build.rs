@@ -16,7 +16,9 @@ use super::world::World;
 use crate::fleet::backend::{Capacity, Kind as Sort, SelfHosted, SleepWay};
 use crate::fleet::cluster::mark::{KEY, Mark, PIN};
 use crate::fleet::cluster::object::{Kind, Object};
-use crate::fleet::cluster::place::{Autoscaler, LivePod, Owner, Phase, Place, Rule, Trouble};
+use crate::fleet::cluster::place::{
+    Autoscaler, LivePod, LogOf, Owner, Phase, Place, Rule, Trouble,
+};
 use crate::fleet::cluster::{SeenBackend, wakes_to};
 
 /// The backend as it stands now.
@@ -93,14 +95,7 @@ pub(super) fn build(
         pods_a_replica: size,
         owner: found.owner.clone(),
         autoscaler: found.autoscaler.clone(),
-        live_pods: heads
-            .iter()
-            .filter(|it| it.is_ready())
-            .map(|it| LivePod {
-                name: it.meta.name.clone(),
-                ip: it.ip.clone(),
-            })
-            .collect(),
+        live_pods: live(&heads),
         port: port(found, first),
         can_nap: engine.is_some_and(|it| it.can_nap),
         naps: found.naps,
@@ -113,6 +108,10 @@ pub(super) fn build(
             .or_else(|| short_probe(&phase, allows, settings.budget)),
         phase,
         probe_allows: allows,
+        log: log(found, world).map(|it| LogOf {
+            pod: it.pod,
+            container: it.container,
+        }),
         ends_gently: engine.is_some_and(|it| it.gentle),
         nodes,
     };
@@ -345,6 +344,15 @@ pub(super) fn pages(found: &Found, world: &World, urgent: bool) -> Option<Engine
         pods,
         urgent,
     })
+}
+
+fn live(heads: &[&Pod]) -> Vec<LivePod> {
+    let ready = heads.iter().filter(|it| it.is_ready());
+    let live = ready.map(|it| LivePod {
+        name: it.meta.name.clone(),
+        ip: it.ip.clone(),
+    });
+    live.collect()
 }
 
 /// The log of the pod that is furthest; `None` where none runs yet.

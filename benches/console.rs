@@ -125,6 +125,7 @@ fn fleet(now: DateTime<Utc>) -> Fleet {
     Fleet {
         clusters: Vec::new(),
         namespace: None,
+        past: Arc::default(),
         name: "bench".into(),
         speed: 1,
         started: now,

@@ -2,11 +2,15 @@
 
 mod access;
 mod api;
+mod credentials;
 mod fault;
 mod lines;
+mod login;
+mod reach;
 mod served;
 
 pub use access::{Access, contexts};
 pub use api::{Api, Happened, Page};
 pub use fault::Fault;
+pub use reach::Reach;
 pub use served::Served;

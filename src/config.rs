@@ -15,7 +15,7 @@ mod span;
 mod store;
 
 pub use admin::{Admin, AdminRole, AdminToken};
-pub use cluster::{Cluster, NodePrice, NodePrices, PodSleep, TokenPrice, Workload};
+pub use cluster::{Cluster, NodePrice, NodePrices, PodSleep, Pods, TokenPrice, Workload};
 pub use diff::{Difference, differences};
 pub use gateway::{ClientKey, Gateway};
 pub use line::{Step, line_of};

@@ -44,6 +44,15 @@ pub fn client() -> Result<reqwest::Client, String> {
         .map_err(|e| format!("the HTTP client could not be set up: {}", explain(&e)))
 }
 
+/// The URL of a path at an address: one of IPv6 stands in brackets.
+pub fn at(ip: &str, port: u16, path: &str) -> String {
+    if ip.contains(':') {
+        format!("http://[{ip}]:{port}{path}")
+    } else {
+        format!("http://{ip}:{port}{path}")
+    }
+}
+
 /// Asks for `url` and reads the answer, whatever its status.
 ///
 /// # Errors

@@ -13,9 +13,13 @@ mod fake_kube;
 
 mod kube {
     mod bench;
+    mod causes;
     mod cli;
     mod clusters;
+    mod kaito;
     mod leases;
+    mod logins;
+    mod logs;
     mod past;
     mod reading;
     mod stages;

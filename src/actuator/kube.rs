@@ -6,6 +6,7 @@
 mod engines;
 mod lease;
 mod may;
+mod patience;
 mod running;
 mod tell;
 mod wait;
@@ -17,10 +18,10 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use self::lease::Lease;
+use self::patience::{Tried, Undone};
 use self::running::{Running, Turn};
-use self::write::told;
-use crate::clock::Clock;
-use crate::cluster::{Api, Fault};
+use self::write::{told, why_undone};
+use crate::cluster::{Api, Fault, Reach};
 use crate::fleet::cluster::plan::{Plan, Planned, Step};
 use crate::fleet::{Fleet, Observation};
 
@@ -53,30 +54,38 @@ pub struct Hand {
     api: Api,
     /// For engines that are reached at their own addresses.
     http: reqwest::Client,
-    clock: Clock,
     /// The fleet as it is seen; set when its owner starts.
     fleet: Arc<OnceLock<watch::Receiver<Arc<Fleet>>>>,
     out: Arc<OnceLock<mpsc::Sender<Observation>>>,
     /// The end of this program: what waits then is left as it is, for whoever takes over.
     shutdown: CancellationToken,
     running: Running,
+    /// Pods' own addresses lead to this cluster's pods and to no other's.
+    direct: bool,
     /// How much shorter waits are: for tests.
     pace: u32,
 }
 
 impl Hand {
     /// One for the cluster behind `api`.
-    pub fn new(api: Api, http: reqwest::Client, clock: Clock, shutdown: CancellationToken) -> Self {
+    pub fn new(api: Api, http: reqwest::Client, shutdown: CancellationToken) -> Self {
         Self {
             api,
             http,
-            clock,
             fleet: Arc::default(),
             out: Arc::default(),
             shutdown,
             running: Running::default(),
+            direct: false,
             pace: 1,
         }
+    }
+
+    /// With engines that are reached in that way.
+    #[must_use]
+    pub fn reaching(mut self, reach: Reach) -> Self {
+        self.direct = reach.on(&self.api) == Reach::Direct;
+        self
     }
 
     /// With waits that are so many times shorter.
@@ -104,7 +113,7 @@ impl Hand {
     /// What it would not take, and why.
     pub async fn rehearse(&self, plan: &Plan) -> Result<(), String> {
         for (at, Planned { step, .. }) in plan.steps.iter().enumerate() {
-            match self.write(plan, at, true).await {
+            match self.write(plan, at, true, &mut Tried::default()).await {
                 // That it may not be written down stops nothing.
                 Err(Fault::Forbidden(_)) if only_tells(step) => {}
                 done => done.map_err(|fault| told(step, &fault))?,
@@ -123,7 +132,7 @@ impl Hand {
             None => None,
         };
         let lease = if plan.holds_lease {
-            let taken = Lease::take(&self.api, plan, self.pace).await;
+            let taken = Lease::take(self, plan, turn.as_ref()).await;
             Some(taken.map_err(|why| format!("{why}; nothing was changed"))?)
         } else {
             None
@@ -138,7 +147,7 @@ impl Hand {
         };
         tell::tell(&self.api, plan, result.as_ref().err()).await;
         if let Some(lease) = lease {
-            lease.give_back().await;
+            lease.give_back(self.pace).await;
         }
         result.map_err(|failure| failure.why)
     }
@@ -156,7 +165,7 @@ impl Hand {
         let mut late: Vec<String> = Vec::new();
         let mut waited = false;
         for (at, Planned { step, .. }) in plan.steps.iter().enumerate() {
-            self.say(plan, step).await;
+            self.say(plan, step.words(), Some(step)).await;
             let result = if step.acts() {
                 if std::mem::take(&mut waited)
                     && let Some(lease) = lease
@@ -167,7 +176,11 @@ impl Hand {
                         .await
                         .map_err(|why| Failure::standing(format!("{why}; what was done stands")))?;
                 }
-                self.act(plan, at).await
+                match self.act(plan, at, turn).await {
+                    // It waited to be tried again: it stands like any other wait.
+                    Err(Undone::Stopped(why)) => return Err(Failure::standing(why)),
+                    done => done.map_err(|why| why_undone(step, &why)),
+                }
             } else {
                 waited = true;
                 tokio::select! {
@@ -199,7 +212,7 @@ impl Hand {
                     let how = "what was done stands; the same again goes on from there";
                     return Err(Failure::standing(format!("{why}; {how}")));
                 }
-                return Err(self.take_back(plan, &done, why).await);
+                return Err(self.take_back(plan, &done, why, turn).await);
             }
             if step.acts() {
                 done.push(at);
@@ -213,7 +226,13 @@ impl Hand {
     }
 
     /// Takes back what was done, newest first.
-    async fn take_back(&self, plan: &Plan, done: &[usize], why: String) -> Failure {
+    async fn take_back(
+        &self,
+        plan: &Plan,
+        done: &[usize],
+        why: String,
+        turn: Option<&Turn>,
+    ) -> Failure {
         if done.is_empty() {
             return Failure::standing(format!("{why}; nothing was changed"));
         }
@@ -223,7 +242,7 @@ impl Hand {
             if back.is_none() && !only_tells(step) {
                 left.push(format!("{} stands", step.words()));
             }
-            left.extend(self.take_back_one(plan, *at).await.err());
+            left.extend(self.take_back_one(plan, *at, turn).await.err());
         }
         if left.is_empty() {
             Failure {
@@ -240,18 +259,18 @@ impl Hand {
         self.fleet.get().map(|it| Arc::clone(&it.borrow()))
     }
 
-    async fn say(&self, plan: &Plan, step: &Step) {
+    /// Tells what is done or waited for now.
+    async fn say(&self, plan: &Plan, words: String, step: Option<&Step>) {
         let (Some(backend), Some(out)) = (plan.backend.clone(), self.out.get()) else {
             return;
         };
         let observation = Observation::Step {
             backend,
-            words: step.words(),
-            stopping: matches!(step, Step::Gone | Step::Napping { asleep: true }),
+            words,
+            stopping: matches!(step, Some(Step::Gone | Step::Napping { asleep: true })),
         };
         // The hub may have stopped meanwhile; then nobody is left to tell.
         let _ = out.send(observation).await;
-        let _ = self.clock;
     }
 }
 

@@ -2,6 +2,8 @@
 
 mod open;
 mod record;
+mod seen;
+mod told;
 
 use std::path::PathBuf;
 
@@ -9,7 +11,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use tokio_util::sync::CancellationToken;
 
 use super::assemble::money;
-use crate::cluster::Access;
+use crate::cluster::{Access, Reach};
 use crate::config::{self, Config};
 use crate::fleet::backend::Price;
 use crate::source::kube::{Named, NodePrice, Prices, Settings};
@@ -17,6 +19,7 @@ use crate::tui;
 
 pub(super) use open::Open;
 pub(super) use record::Records;
+pub(super) use told::Happened;
 
 /// Which clusters, and as whom; the flags are those of `kubectl`.
 #[derive(Debug, Default, clap::Args)]
@@ -27,7 +30,7 @@ pub(super) struct Kube {
     /// The kubeconfig [default: $KUBECONFIG, ~/.kube/config, or the service account of this pod]
     #[arg(long, global = true, value_name = "FILE")]
     kubeconfig: Option<PathBuf>,
-    /// Only these namespaces [default: all]
+    /// Only these namespaces [default: all, or the context's own where you may not list all]
     #[arg(
         long = "namespace",
         global = true,
@@ -35,6 +38,14 @@ pub(super) struct Kube {
         value_delimiter = ','
     )]
     namespaces: Vec<String>,
+    /// All namespaces, also where the config names some; an error where you may not list them all
+    #[arg(
+        long = "all-namespaces",
+        short = 'A',
+        global = true,
+        conflicts_with = "namespaces"
+    )]
+    everywhere: bool,
     /// Only workloads and pods with these labels: team=ml
     #[arg(long, short = 'l', global = true, value_name = "LABELS")]
     selector: Option<String>,
@@ -106,7 +117,10 @@ impl Kube {
             },
         };
         let mut settings = Settings::new("");
-        settings.namespaces = if self.namespaces.is_empty() {
+        settings.everywhere = self.everywhere;
+        settings.namespaces = if self.everywhere {
+            Vec::new()
+        } else if self.namespaces.is_empty() {
             known.map(|it| it.namespaces.clone()).unwrap_or_default()
         } else {
             self.namespaces.clone()
@@ -116,6 +130,11 @@ impl Kube {
             .clone()
             .or_else(|| said(|it| it.selector.clone()));
         settings.prometheus = said(|it| it.prometheus.clone());
+        settings.reach = known.map_or(Reach::Auto, |it| match it.pods {
+            config::Pods::Auto => Reach::Auto,
+            config::Pods::Direct => Reach::Direct,
+            config::Pods::Proxy => Reach::Proxy,
+        });
         settings.named = known
             .map(|it| it.workloads.iter().map(named).collect())
             .unwrap_or_default();

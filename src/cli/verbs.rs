@@ -1,9 +1,11 @@
 //! What the console does, from the command line: the same pictures, the same commands.
 
 mod act;
+mod doctor;
 mod logs;
 mod look;
 mod names;
+mod past;
 mod table;
 mod wait;
 
@@ -104,6 +106,18 @@ pub(super) enum Verb {
         #[command(flatten)]
         form: Form,
     },
+    /// Shows what happened to a backend: what its cluster tells, and who did what
+    Events {
+        /// Which
+        backend: String,
+        #[command(flatten)]
+        form: Form,
+    },
+    /// Says what is in reach and what is missing, each with what to do
+    Doctor {
+        #[command(flatten)]
+        form: Form,
+    },
 }
 
 impl Verb {
@@ -124,6 +138,8 @@ impl Verb {
             | Self::Requests { .. }
             | Self::Audit { .. }
             | Self::Wakes { .. }
+            | Self::Events { .. }
+            | Self::Doctor { .. }
             | Self::Cost { .. } => return None,
         })
     }
@@ -150,6 +166,8 @@ impl Verb {
             | Self::Requests { form, .. }
             | Self::Audit { form, .. }
             | Self::Wakes { form, .. }
+            | Self::Events { form, .. }
+            | Self::Doctor { form }
             | Self::Cost { form } => form.output,
             Self::Logs(wanted) => wanted.output(),
             _ => self.how().map(|(_, how)| how.output()).unwrap_or_default(),
@@ -202,7 +220,12 @@ fn on_clusters(verb: &Verb, shared: &Shared, kube: &Kube, config: Option<&Config
         let shutdown = CancellationToken::new();
         let open = Open::start(wanted, name, Records::Read, shutdown).await?;
         let work = async {
-            open.until_seen(SEEN).await?;
+            let seen = open.until_seen(SEEN).await;
+            if let Verb::Doctor { form } = verb {
+                let fleet = open.handle().snapshots.borrow().clone();
+                return doctor::examine(&fleet, Some(&open), seen, form.output).await;
+            }
+            seen?;
             let operator = shared.operator_from_here();
             carry_out(verb, open.handle(), Some(&open), operator).await
         };
@@ -250,9 +273,16 @@ async fn carry_out(
             follow,
             form,
         } => look::requests(&mut handle, *number, *follow, form.output).await,
-        Verb::Audit { number, form } => look::audit(&fleet, *number, form.output),
+        Verb::Audit { number, form } => past::audit(&fleet, clusters, *number, form.output).await,
+        Verb::Events { backend, form } => {
+            past::events(&fleet, clusters, backend, form.output).await
+        }
+        Verb::Doctor { form } => doctor::examine(&fleet, clusters, Ok(()), form.output).await,
         Verb::Wakes { backend, form } => look::wakes(&fleet, backend.as_deref(), form.output),
-        Verb::Cost { form } => look::cost(&fleet, form.output),
+        Verb::Cost { form } => {
+            let watched = clusters.is_none_or(Open::is_recorded);
+            look::cost(&fleet, watched, form.output)
+        }
         Verb::Wake(_)
         | Verb::Sleep(_)
         | Verb::Drain(_)

@@ -3,12 +3,40 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use chrono::{DateTime, Utc};
 use http::{HeaderName, HeaderValue};
 use kube::Client;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 
+use super::login::{AGAIN, by_hand, log_in};
+
 /// How long connecting may take.
 const CONNECT: Duration = Duration::from_secs(5);
+
+/// A way to a cluster.
+pub(super) struct Reached {
+    pub client: Client,
+    /// Of the context.
+    pub namespace: String,
+    /// Until when a plugin's login is good for.
+    pub until: Option<DateTime<Utc>>,
+}
+
+/// Why there is none.
+pub(super) enum Unreached {
+    /// What the files say does not do.
+    Files(String),
+    /// A plugin did not log in.
+    Login(String),
+}
+
+impl From<String> for Unreached {
+    fn from(why: String) -> Self {
+        Self::Files(why)
+    }
+}
 
 /// Which cluster, and as whom. One value for every path: nothing reads "the current context" again.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -75,6 +103,11 @@ impl Access {
         }
     }
 
+    /// Whether this runs in a pod of the cluster, and asks with its service account.
+    pub(super) fn is_inside(&self) -> bool {
+        self.kubeconfig.is_none() && matches!(self.read(), Ok(None))
+    }
+
     fn place(&self) -> String {
         match &self.kubeconfig {
             Some(path) => path.display().to_string(),
@@ -85,10 +118,13 @@ impl Access {
         }
     }
 
-    /// A client, with what the files say now. Also the namespace of the context.
-    pub(super) async fn client(&self) -> Result<(Client, String), String> {
+    /// A client, with what the files say now and what a plugin gives, which may ask whoever sits there where it `may_ask`.
+    ///
+    /// # Errors
+    /// In plain words.
+    pub(super) async fn client(&self, may_ask: bool) -> Result<Reached, Unreached> {
         let mut config = match self.read()? {
-            None => kube::Config::incluster().map_err(|why| innermost(&why))?,
+            None => kube::Config::incluster().map_err(|why| Unreached::Files(innermost(&why)))?,
             Some(file) => {
                 let options = KubeConfigOptions {
                     context: self.context.clone(),
@@ -96,9 +132,12 @@ impl Access {
                 };
                 kube::Config::from_custom_kubeconfig(file, &options)
                     .await
-                    .map_err(|why| format!("{}: {}", self.place(), innermost(&why)))?
+                    .map_err(|why| {
+                        Unreached::Files(format!("{}: {}", self.place(), innermost(&why)))
+                    })?
             }
         };
+        let until = self.log_in(&mut config, may_ask).await?;
         config.connect_timeout = Some(CONNECT);
         // Whoever asks decides what is tried again.
         config.default_retry = false;
@@ -112,8 +151,42 @@ impl Access {
                 Some(self.as_groups.clone()).filter(|it| !it.is_empty());
         }
         let namespace = config.default_namespace.clone();
-        let client = Client::try_from(config).map_err(|why| innermost(&why))?;
-        Ok((client, namespace))
+        let client = Client::try_from(config).map_err(|why| Unreached::Files(innermost(&why)))?;
+        Ok(Reached {
+            client,
+            namespace,
+            until,
+        })
+    }
+
+    /// Puts what a plugin gives in its place; until when that is good for.
+    async fn log_in(
+        &self,
+        config: &mut kube::Config,
+        may_ask: bool,
+    ) -> Result<Option<DateTime<Utc>>, Unreached> {
+        let auth = &mut config.auth_info;
+        let other = auth.token.is_some() || auth.token_file.is_some() || auth.username.is_some();
+        let Some(exec) = auth.exec.take().filter(|_| !other) else {
+            return Ok(None);
+        };
+        let login = log_in(&exec, may_ask).await.map_err(|why| {
+            if may_ask {
+                return Unreached::Login(format!("there is no login: {why}"));
+            }
+            Unreached::Login(format!(
+                "your login has expired: run `{}` in another terminal; it is tried again every {} s ({why})",
+                by_hand(&exec, self.context.as_deref()),
+                AGAIN.as_secs()
+            ))
+        })?;
+        let encoded = |text: String| BASE64.encode(text);
+        auth.token = login.token.map(Into::into);
+        if let (Some(certificate), Some(key)) = (login.certificate, login.key) {
+            auth.client_certificate_data = Some(encoded(certificate));
+            auth.client_key_data = Some(encoded(key).into());
+        }
+        Ok(login.until)
     }
 }
 

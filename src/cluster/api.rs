@@ -1,7 +1,7 @@
 //! Calls to the API of one cluster.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{Stream, StreamExt as _};
@@ -14,9 +14,10 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use super::access::Access;
+use super::credentials::Credentials;
 use super::fault::Fault;
 use super::lines;
 use crate::fleet::cluster::Need;
@@ -30,8 +31,6 @@ const LARGEST: usize = 256 << 20;
 const LARGEST_PAGE: usize = 8 << 20;
 /// The largest event of a watch.
 const LARGEST_EVENT: usize = 32 << 20;
-/// Credentials are read again at most this often.
-const RENEW_EVERY: Duration = Duration::from_secs(5);
 
 /// The API of one cluster. Cheap to clone.
 #[derive(Clone)]
@@ -40,10 +39,10 @@ pub struct Api {
 }
 
 struct Inner {
-    access: Access,
     name: Arc<str>,
     namespace: String,
-    client: Mutex<(Client, Instant)>,
+    inside: bool,
+    credentials: Arc<Credentials>,
 }
 
 /// Something that happened, as a watch tells it.
@@ -81,19 +80,20 @@ pub struct PageMeta {
 }
 
 impl Api {
-    /// Reaches a cluster: the files are read, plugins run; nothing is asked of it yet.
+    /// Reaches a cluster: the files are read, plugins run, and may ask whoever sits there; nothing is asked of it yet.
     ///
     /// # Errors
     /// In plain words.
     pub async fn connect(mut access: Access, name: Option<String>) -> Result<Self, String> {
         let context = access.settle()?;
-        let (client, namespace) = access.client().await?;
+        let inside = access.is_inside();
+        let (credentials, namespace) = Credentials::read(access).await?;
         Ok(Self {
             inner: Arc::new(Inner {
-                access,
                 name: name.unwrap_or(context).into(),
                 namespace,
-                client: Mutex::new((client, Instant::now())),
+                inside,
+                credentials: Arc::new(credentials),
             }),
         })
     }
@@ -108,35 +108,19 @@ impl Api {
         &self.inner.namespace
     }
 
-    fn client(&self) -> Client {
-        let held = self.inner.client.lock();
-        held.unwrap_or_else(PoisonError::into_inner).0.clone()
+    /// Whether this program runs in a pod of this cluster.
+    pub fn is_inside(&self) -> bool {
+        self.inner.inside
     }
 
-    /// Reads the credentials again: somebody may have logged in anew.
+    /// What a call is made with.
+    async fn client(&self) -> Result<Client, Fault> {
+        self.inner.credentials.client().await
+    }
+
+    /// Reads the credentials again: somebody may have logged in anew. Whoever asks while that is under way waits for it.
     pub async fn renew(&self) {
-        {
-            let mut held = self
-                .inner
-                .client
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            if held.1.elapsed() < RENEW_EVERY {
-                return;
-            }
-            held.1 = Instant::now();
-        }
-        match self.inner.access.client().await {
-            Ok((client, _)) => {
-                let mut held = self
-                    .inner
-                    .client
-                    .lock()
-                    .unwrap_or_else(PoisonError::into_inner);
-                held.0 = client;
-            }
-            Err(why) => tracing::warn!("credentials were not read again: {why}"),
-        }
+        self.inner.credentials.renew().await;
     }
 
     /// What is at `path`.
@@ -181,12 +165,16 @@ impl Api {
             .method(write.method)
             .uri(format!("{}?fieldManager={MANAGER}{dry}", write.path))
             .header(header::CONTENT_TYPE, write.content_type);
-        let bytes = self
-            .call(
-                build(request, write.body.to_string().into_bytes())?,
-                LARGEST,
-            )
-            .await?;
+        let request = build(request, write.body.to_string().into_bytes())?;
+        let bytes = match self.call(request, LARGEST).await {
+            // The guard of a JSON patch failed; what is not valid says which field, as any other write does.
+            Err(Fault::Unfit(why))
+                if write.content_type.contains("json-patch") && !why.contains(" is invalid") =>
+            {
+                return Err(Fault::Changed(why));
+            }
+            bytes => bytes?,
+        };
         serde_json::from_slice(&bytes).map_err(|why| Fault::Garbled(why.to_string()))
     }
 
@@ -237,10 +225,10 @@ impl Api {
             .header(header::ACCEPT_ENCODING, "identity")
             .body(Vec::new())
             .map_err(|why| Fault::Garbled(why.to_string()))?;
-        let client = self.client();
+        let client = self.client().await?;
         match timeout(LIMIT, client.request_stream(request)).await {
             Ok(Ok(stream)) => Ok(lines::split(Box::pin(stream), most)),
-            Ok(Err(why)) => Err(Fault::from_kube(&why)),
+            Ok(Err(why)) => Err(self.inner.credentials.stranger(Fault::from_kube(&why))),
             Err(_) => Err(slow(LIMIT)),
         }
     }
@@ -312,7 +300,7 @@ impl Api {
         largest: usize,
         limit: Duration,
     ) -> Result<bytes::Bytes, Fault> {
-        let client = self.client();
+        let client = self.client().await?;
         let answer = async {
             let response = client
                 .send(request)
@@ -335,7 +323,8 @@ impl Api {
                 (fault, _) => fault,
             })
         };
-        timeout(limit, answer).await.map_err(|_| slow(limit))?
+        let answer = timeout(limit, answer).await.map_err(|_| slow(limit))?;
+        answer.map_err(|fault| self.inner.credentials.stranger(fault))
     }
 }
 

@@ -15,6 +15,9 @@ pub enum Fault {
         "the API server does not take the credentials (401): {0}; log in again, as for kubectl"
     )]
     Stranger(String),
+    /// A plugin did not log in again.
+    #[error("{0}")]
+    Login(String),
     /// It may not be done (403).
     #[error("{0}")]
     Forbidden(String),
@@ -27,7 +30,7 @@ pub enum Fault {
     /// What it goes on from is too old (410).
     #[error("what was read is too old: {0}")]
     Old(String),
-    /// What a patch was guarded by does not hold, or it is not valid (422).
+    /// It is not valid (422).
     #[error("{0}")]
     Unfit(String),
     /// Too many calls (429).
@@ -95,7 +98,9 @@ impl Fault {
     /// Whether another try may work out.
     pub fn passes(&self) -> bool {
         match self {
-            Self::Away(_) | Self::Stranger(_) | Self::Old(_) | Self::Busy(_) => true,
+            Self::Away(_) | Self::Stranger(_) | Self::Login(_) | Self::Old(_) | Self::Busy(_) => {
+                true
+            }
             Self::Said(code, _) => *code >= 500,
             Self::Forbidden(_)
             | Self::Absent(_)

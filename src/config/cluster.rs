@@ -36,9 +36,32 @@ pub struct Cluster {
     /// A Prometheus that has what pods say: `http://127.0.0.1:9090`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub prometheus: Option<String>,
+    /// How its pods are reached.
+    #[serde(default, skip_serializing_if = "Pods::is_auto")]
+    pub pods: Pods,
     /// Workloads that are called otherwise, or are not found by themselves.
     #[serde(default, rename = "workload", skip_serializing_if = "Vec::is_empty")]
     pub workloads: Vec<Workload>,
+}
+
+/// How pods are reached: two clusters may number their pods alike, so an address alone says nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Pods {
+    /// Through the API's own proxy; pages at a pod's own address once it was seen to be that pod's (default).
+    #[default]
+    Auto,
+    /// At their own addresses first: these lead to this cluster's pods and to no other's.
+    Direct,
+    /// Through the API's own proxy only.
+    Proxy,
+}
+
+impl Pods {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks so")]
+    fn is_auto(&self) -> bool {
+        *self == Self::Auto
+    }
 }
 
 /// A workload by name.

@@ -8,6 +8,7 @@ mod busy;
 mod decide;
 pub(in crate::fleet) mod follow;
 mod guard;
+mod hpa;
 pub mod keda;
 mod look;
 pub mod mark;
@@ -20,6 +21,7 @@ pub mod place;
 pub mod plan;
 mod sleep;
 mod take;
+mod told;
 mod undo;
 mod undrain;
 mod wake;
@@ -33,6 +35,7 @@ use serde::{Deserialize, Serialize};
 use super::backend::Kind;
 use super::id::{BackendId, ModelId};
 pub use decide::{LONGEST_NAME, is_workload, lease_of, wakes_to};
+pub use hpa::is_plain;
 pub use permitted::Need;
 use place::{Machine, Place, Rule};
 pub use undo::Back;
@@ -64,6 +67,20 @@ pub struct Part {
     pub resource: String,
     /// How it stands.
     pub state: PartState,
+    /// Objects of it that are not understood and so not shown; `None` where all are.
+    #[serde(default)]
+    pub odd: Option<Odd>,
+}
+
+/// Objects that are not understood.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Odd {
+    /// How many.
+    pub count: u32,
+    /// The first of them, as `namespace/name`.
+    pub first: String,
+    /// What is wrong with it.
+    pub why: String,
 }
 
 /// How a kind of object stands.
@@ -138,6 +155,14 @@ impl Cluster {
     }
 }
 
+impl super::Fleet {
+    /// Who this program is to a cluster.
+    fn user_of(&self, cluster: &str) -> Option<&str> {
+        let known = self.clusters.iter().find(|it| *it.name == *cluster)?;
+        known.user.as_deref()
+    }
+}
+
 /// What changed on a cluster, as a whole or in part.
 #[derive(Clone, Debug, Default)]
 pub struct Seen {
@@ -177,4 +202,6 @@ pub struct SeenBackend {
     pub weight: u32,
     /// Where it lives; `None` for a hosted one.
     pub place: Option<Arc<Place>>,
+    /// Why a hosted one does not answer, as far as the cluster's gateways say so.
+    pub down: Option<Box<str>>,
 }

@@ -451,6 +451,11 @@ fn step_placed(backend: &mut Backend, input: &Input, now: DateTime<Utc>) -> Outc
             };
             Outcome::default()
         }
+        // Between two readings that said idle somebody said nothing: it may have been busy.
+        (State::Draining(drain), Input::Silent { .. }) => {
+            drain.idle_reads = 0;
+            Outcome::default()
+        }
         _ => Outcome::default(),
     }
 }
@@ -518,6 +523,14 @@ impl Backend {
     pub fn is_left(&self, verb: &str) -> bool {
         let mark = self.place.as_ref().and_then(|it| it.mark.as_ref());
         self.doing.is_none() && mark.is_some_and(|it| it.op == verb && it.is_open())
+    }
+
+    /// The stage of its wake, while it wakes.
+    pub fn stage(&self) -> Option<&StageSpan> {
+        match &self.state {
+            State::Waking(wake) => wake.current(),
+            _ => None,
+        }
     }
 
     /// How it sleeps.

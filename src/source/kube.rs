@@ -3,42 +3,47 @@
 //! Only GET: lists, watches, logs and pages through the API's own proxy. Nothing here wakes anything.
 
 mod build;
+mod events;
 mod feeds;
 mod find;
+mod following;
 mod log;
+mod lost;
 mod machines;
 mod meters;
 mod object;
+mod page;
 mod past;
 mod permit;
+mod phase;
 mod read;
+mod refused;
+mod serving;
 mod settings;
 mod stage;
+mod stand;
 mod tokens;
 mod trouble;
 mod watch;
 mod world;
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::Utc;
 use tokio::sync::mpsc;
-use tokio::time::Instant;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
+use tokio_util::task::AbortOnDropHandle;
 
 use self::feeds::Feeds;
 use self::find::Findings;
-use self::object::{
-    Address, AiBackend, Claim, Event, Hpa, InferenceService, InferenceSet, LlmService, Node, Pod,
-    Pool, Revision, Route, Scaled, Service, Workload, Workspace,
-};
-use self::watch::{Of, follow};
+use self::object::Pod;
 use self::world::{Change, Touched, World};
 use crate::clock::Clock;
-use crate::cluster::{Api, Served};
+use crate::cluster::{Api, Fault, Served};
 use crate::fleet::Observation;
 use crate::fleet::cluster::object::Kind;
 use crate::fleet::cluster::{Cluster, Part, PartState, Seen};
@@ -61,12 +66,13 @@ fn tells_of_others(pod: &Pod) -> bool {
 /// Reads a cluster until `shutdown`.
 pub async fn watch_cluster(
     api: Api,
-    settings: Settings,
+    mut settings: Settings,
     http: reqwest::Client,
     out: mpsc::Sender<Observation>,
     clock: Clock,
     shutdown: CancellationToken,
 ) {
+    settings.reach = settings.reach.on(&api);
     let feeds = Feeds::new(&api, http, &settings, &out, clock);
     let reading = Reading {
         api,
@@ -77,7 +83,9 @@ pub async fn watch_cluster(
         findings: Findings::default(),
         told: HashSet::new(),
         cluster: Cluster::default(),
+        bounded: None,
         served: Served::default(),
+        followed: HashMap::new(),
         feeds,
     };
     tokio::select! {
@@ -96,7 +104,11 @@ struct Reading {
     /// Backends that were told of.
     told: HashSet<crate::fleet::BackendId>,
     cluster: Cluster,
+    /// Why only the namespace of the context is looked at.
+    bounded: Option<String>,
     served: Served,
+    /// Dropped, they end.
+    followed: HashMap<Kind, Vec<AbortOnDropHandle<()>>>,
     feeds: Feeds,
 }
 
@@ -105,17 +117,19 @@ impl Reading {
         self.cluster.name = Arc::clone(&self.settings.cluster);
         self.cluster.priced = self.settings.prices.date;
         self.served = self.ask().await;
-        if let Ok(user) = self.api.who().await {
-            self.cluster.user = Some(user);
-        }
+        self.settle_namespaces().await;
+        self.ask_who().await;
         let (send, mut changes) = mpsc::channel(CHANGES);
-        // Dropped with this task: whoever follows sees that nobody listens any more.
-        let tasks = TaskTracker::new();
-        self.follow_all(&send, &tasks);
+        for kind in Kind::ALL {
+            self.follow(kind, &send);
+        }
         self.feeds.ask_permits(self.served.clone(), &send);
         self.feeds.answer_to(&send);
-        drop(send);
         self.tell_parts().await;
+        let mut asks = tokio::time::interval(self.settings.served_every);
+        asks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        asks.reset();
+        let mut asking: JoinSet<Result<Served, Fault>> = JoinSet::new();
         let mut touched = Touched::default();
         let mut due: Option<Instant> = None;
         loop {
@@ -123,8 +137,26 @@ impl Reading {
                 batch = changes.recv() => {
                     let Some(batch) = batch else { return };
                     for change in batch {
+                        if let Change::State(kind, _, PartState::Absent) = &change
+                            && self.served.version(*kind).is_some()
+                        {
+                            // It was there a moment ago: what is served has changed.
+                            asks.reset_after(GATHER);
+                        }
                         self.world.apply(change, &mut touched);
                     }
+                    due.get_or_insert_with(|| Instant::now() + GATHER);
+                }
+                _ = asks.tick(), if asking.is_empty() => {
+                    let api = self.api.clone();
+                    asking.spawn(async move { Served::ask(&api).await });
+                }
+                Some(Ok(Ok(served))) = asking.join_next() => {
+                    if self.cluster.user.is_none() {
+                        self.ask_who().await;
+                        touched.parts = true;
+                    }
+                    self.serves(served, &send, &mut touched);
                     due.get_or_insert_with(|| Instant::now() + GATHER);
                 }
                 () = self.feeds.changed() => {
@@ -154,6 +186,7 @@ impl Reading {
                     self.cluster.parts =
                         vec![Part {
                             resource: "the API server".into(),
+                            odd: None,
                             state: PartState::Stale {
                                 since: self.cluster.parts.first().map_or(since, |it| {
                                     match &it.state {
@@ -173,72 +206,6 @@ impl Reading {
                 }
             }
         }
-    }
-
-    fn follow_all(&mut self, out: &mpsc::Sender<Vec<Change>>, tasks: &TaskTracker) {
-        use Kind as K;
-        macro_rules! watched {
-            ($($kind:ident: $type:ty),+ $(,)?) => {
-                $(for of in self.each(K::$kind, out) {
-                    tasks.spawn(follow::<$type>(of));
-                })+
-            };
-        }
-        watched! {
-            Deployment: Workload,
-            Pod: Pod,
-            StatefulSet: Workload,
-            LeaderWorkerSet: Workload,
-            Service: Service,
-            HorizontalPodAutoscaler: Hpa,
-            ScaledObject: Scaled,
-            HttpRoute: Route,
-            AiGatewayRoute: Route,
-            AiServiceBackend: AiBackend,
-            Backend: Address,
-            InferencePool: Pool,
-            Workspace: Workspace,
-            InferenceSet: InferenceSet,
-            InferenceService: InferenceService,
-            LlmInferenceService: LlmService,
-            Revision: Revision,
-            NodeClaim: Claim,
-            Node: Node,
-            Event: Event,
-        }
-    }
-
-    /// A watch of a kind for each namespace that is looked at; none where the cluster does not have it.
-    fn each(&mut self, kind: Kind, out: &mpsc::Sender<Vec<Change>>) -> Vec<Of> {
-        let Some(version) = self.served.version(kind).map(ToOwned::to_owned) else {
-            self.world.parts.insert((kind, None), PartState::Absent);
-            return Vec::new();
-        };
-        let workload = crate::fleet::cluster::is_workload(kind) || kind == Kind::Pod;
-        let selector = self.settings.selector.clone().filter(|_| workload);
-        let of = |namespace: Option<String>| Of {
-            api: self.api.clone(),
-            kind,
-            version: version.clone(),
-            namespace,
-            selector: selector.clone(),
-            out: out.clone(),
-        };
-        let all: Vec<Of> = if self.settings.namespaces.is_empty() || kind.is_of_cluster() {
-            vec![of(None)]
-        } else {
-            self.settings
-                .namespaces
-                .iter()
-                .map(|it| of(Some(it.clone())))
-                .collect()
-        };
-        for it in &all {
-            self.world
-                .parts
-                .insert((kind, it.namespace.clone()), PartState::Loading);
-        }
-        all
     }
 
     /// Says what changed.
@@ -324,21 +291,35 @@ impl Reading {
         .await;
     }
 
-    /// How each kind stands: the worst of its namespaces.
+    /// How each kind stands: the worst of its namespaces, and what is not understood in any of them.
     fn take_parts(&mut self) {
         let mut parts: Vec<Part> = Vec::new();
-        for ((kind, _), state) in &self.world.parts {
-            let resource = kind.resource();
-            match parts.last_mut().filter(|it| it.resource == resource) {
-                Some(known) if rank(state) > rank(&known.state) => known.state = state.clone(),
-                Some(_) => {}
-                None => parts.push(Part {
+        for (of, state) in &self.world.parts {
+            let resource = of.0.resource();
+            let odd = self.world.odd.get(of);
+            let Some(known) = parts.last_mut().filter(|it| it.resource == resource) else {
+                parts.push(Part {
                     resource,
                     state: state.clone(),
-                }),
+                    odd: odd.cloned(),
+                });
+                continue;
+            };
+            if rank(state) > rank(&known.state) {
+                known.state = state.clone();
+            }
+            match (&mut known.odd, odd) {
+                (Some(all), Some(more)) => all.count += more.count,
+                (all @ None, more) => *all = more.cloned(),
+                (Some(_), None) => {}
             }
         }
         parts.extend(self.feeds.parts());
+        parts.extend(self.bounded.clone().map(|why| Part {
+            resource: "namespaces".into(),
+            state: PartState::Forbidden { why },
+            odd: None,
+        }));
         self.cluster.parts = parts;
         self.cluster.permits.clone_from(&self.world.permits);
     }

@@ -250,6 +250,7 @@ fn seen(there: bool) -> Seen {
         }),
         weight: 1,
         place: None,
+        down: None,
     };
     Seen {
         cluster: "prod".into(),

@@ -63,6 +63,11 @@ impl FakeKube {
         access.groups = groups.iter().map(|g| (*g).to_owned()).collect();
     }
 
+    /// Whether the rules of whoever asks cannot be listed, as where a webhook authorizes.
+    pub(crate) fn rules_incomplete(&self, so: bool) {
+        self.inner.access().incomplete = so;
+    }
+
     /// Wants a bearer token from now on, or none.
     pub(crate) fn require_token(&self, token: Option<&str>) {
         self.inner.access().token = token.map(str::to_owned);
@@ -195,6 +200,18 @@ impl FakeKube {
     pub(crate) fn log(&self, of: &str, line: &str) {
         let (key, container) = self.container(of);
         self.inner.logs().append(&key, &container, line);
+    }
+
+    /// The same, but those who follow it now never hear of it: their connection is dead without a word.
+    pub(crate) fn log_unheard(&self, of: &str, line: &str) {
+        let (key, container) = self.container(of);
+        self.inner.logs().append_unheard(&key, &container, line);
+    }
+
+    /// Begins the log of `namespace/pod` or `namespace/pod/container` anew, as when its container starts again.
+    pub(crate) fn restart_log(&self, of: &str) {
+        let (key, container) = self.container(of);
+        self.inner.logs().restart(&key, &container);
     }
 
     /// Appends a line to the log of a container's previous run.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use bytes::Bytes;
-use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use chrono::{DateTime, SecondsFormat, SubsecRound as _, TimeDelta, Utc};
 use futures_util::stream;
 use serde_json::Value;
 use tokio::sync::watch;
@@ -36,6 +36,24 @@ impl Logs {
             log.over = false;
             log.lines.push((Utc::now(), line.to_owned()));
         });
+    }
+
+    /// Those who follow now do not hear of it: the way to them is dead, and nobody says so.
+    pub(super) fn append_unheard(&mut self, pod: &Key, container: &str, line: &str) {
+        self.of(pod, container).send_if_modified(|log| {
+            log.lines.push((Utc::now(), line.to_owned()));
+            false
+        });
+    }
+
+    /// A container starts again: what it wrote so far is its previous run's, and those who follow hear no more.
+    pub(super) fn restart(&mut self, pod: &Key, container: &str) {
+        let before = self.of(pod, container).send_replace(Log {
+            lines: Vec::new(),
+            over: true,
+        });
+        let previous = format!("-{container}");
+        self.of(pod, &previous).send_replace(before);
     }
 
     fn of(&mut self, pod: &Key, container: &str) -> &watch::Sender<Log> {
@@ -114,7 +132,9 @@ pub(super) fn log(inner: &Arc<Inner>, request: &Request, target: &Target) -> Ans
         (text, _) => Some(
             DateTime::parse_from_rfc3339(text)
                 .map_err(|e| Failure::bad_request(format!("sinceTime: {e}")))?
-                .to_utc(),
+                .to_utc()
+                // It is passed on to the kubelet as whole seconds.
+                .trunc_subsecs(0),
         ),
     };
     let place = if request.on("previous") {
@@ -166,7 +186,8 @@ pub(super) fn log(inner: &Arc<Inner>, request: &Request, target: &Target) -> Ans
         receiver.changed().await.ok()?;
         let (chunk, told, over) = {
             let log = receiver.borrow_and_update();
-            (text(&log, told, stamps), log.lines.len(), log.over)
+            let again = log.lines.len() < told;
+            (text(&log, told, stamps), log.lines.len(), log.over || again)
         };
         Some((Ok(chunk), (receiver, told, Bytes::new(), over)))
     });

@@ -195,6 +195,16 @@ impl FakeKube {
         self.inner.store().version()
     }
 
+    /// Brings a group, as who installs its CRDs; or takes it away.
+    pub(crate) fn install(&self, group: &str, so: bool) {
+        self.inner.set(|s| {
+            s.without.retain(|it| it != group);
+            if !so {
+                s.without.push(group.to_owned());
+            }
+        });
+    }
+
     /// Takes a group away, as where its CRDs are not installed.
     #[must_use]
     pub(crate) fn without(self, group: &str) -> Self {

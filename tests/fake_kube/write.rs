@@ -151,6 +151,7 @@ pub(super) fn create(
         value["status"] = json!({ "phase": "Pending", "qosClass": "Burstable" });
     }
     born(kind, &mut value, store.version() + 1);
+    fill(kind, &mut value);
     validate(kind, &value)?;
     manage(kind, &mut value, write);
     let key = Object::new(kind, value.clone()).key;
@@ -225,6 +226,7 @@ pub(super) fn replace(
             };
         }
     }
+    fill(kind, &mut new);
     validate(kind, &new)?;
     if same(&old, &new) {
         return Ok(current);
@@ -331,6 +333,31 @@ pub(super) fn put(store: &mut Store, kind: &'static Kind, mut value: Value) -> A
             value["metadata"]["generation"] = (generation + 1).into();
         }
     }
+    fill(kind, &mut value);
     born(kind, &mut value, store.version() + 1);
     finish(store, kind, key, value, false)
+}
+
+/// Fills in what the server does: an autoscaler's behavior, where any of it is set.
+fn fill(kind: &Kind, value: &mut Value) {
+    if kind.kind != "HorizontalPodAutoscaler" || !value["spec"]["behavior"].is_object() {
+        return;
+    }
+    let behavior = &mut value["spec"]["behavior"];
+    let default = |rules: &mut Value, with: Value| {
+        if !rules.is_object() {
+            *rules = json!({});
+        }
+        for (key, filled) in with.as_object().into_iter().flatten() {
+            if rules[key].is_null() {
+                rules[key] = filled.clone();
+            }
+        }
+    };
+    let percent = json!({"type": "Percent", "value": 100, "periodSeconds": 15});
+    let pods = json!({"type": "Pods", "value": 4, "periodSeconds": 15});
+    let up = json!({"stabilizationWindowSeconds": 0, "selectPolicy": "Max", "policies": [pods, percent]});
+    let down = json!({"selectPolicy": "Max", "policies": [percent]});
+    default(&mut behavior["scaleUp"], up);
+    default(&mut behavior["scaleDown"], down);
 }

@@ -31,7 +31,7 @@ const PACE: u32 = 20;
 /// Engines are read this often.
 const READ_EVERY: Duration = Duration::from_millis(40);
 
-/// What engines say, by backend: requests that run, and whether new ones arrive.
+/// What engines say, by backend, or by pod where one differs: requests that run, and whether new ones arrive.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Engines {
     inner: Arc<Mutex<HashMap<String, Says>>>,
@@ -65,6 +65,13 @@ impl Engines {
                 .entry(backend.to_owned())
                 .or_default(),
         );
+    }
+
+    /// Who speaks for a pod: `llm/chat-x-y` itself where something was said of it, else its backend.
+    pub(crate) fn of(&self, backend: &str, pod: &str) -> String {
+        let all = self.inner.lock().unwrap();
+        let own = all.contains_key(pod);
+        if own { pod } else { backend }.to_owned()
     }
 
     /// What an engine answers, as vLLM's server does: status, media type, body.
@@ -193,6 +200,11 @@ impl Bench {
         std::fs::write(self.dir.path().join("config"), self.fake.kubeconfig()).unwrap();
     }
 
+    /// Where its kubeconfig is.
+    pub(crate) fn dir(&self) -> &std::path::Path {
+        self.dir.path()
+    }
+
     /// A fleet of everything on the cluster, seen whole.
     pub(crate) async fn fleet(&self) -> Open {
         let open = self.open(|_| ()).await;
@@ -256,7 +268,7 @@ impl Bench {
 /// How a cluster is reached.
 pub(crate) struct Reached {
     access: Access,
-    settings: Settings,
+    pub(crate) settings: Settings,
     engines: Engines,
     /// What engines say is told at once; else the fleet reads their pages itself.
     told: bool,
@@ -279,6 +291,11 @@ impl Reached {
         self.settings.prefix = Some(name.into());
         self.name = Some(name.into());
         self
+    }
+
+    /// Reaches it, and no more.
+    pub(crate) async fn connect(self) -> Result<Api, String> {
+        Api::connect(self.access, self.name).await
     }
 
     /// A fleet that begins to look.
@@ -310,8 +327,8 @@ impl Open {
                 name: Arc::clone(api.name()),
                 ..Cluster::default()
             }));
-            let hand = Hand::new(api.clone(), http.clone(), clock, shutdown.clone());
-            hands.push(hand.paced(pace));
+            let hand = Hand::new(api.clone(), http.clone(), shutdown.clone());
+            hands.push(hand.reaching(it.settings.reach).paced(pace));
             watched.push((api, it.settings));
             told = told.or(it.told.then_some(it.engines));
         }
@@ -432,7 +449,7 @@ fn ends(fleet: &Fleet, verb: &str) -> Vec<String> {
     of.map(|it| it.result.clone()).collect()
 }
 
-/// Reads the engines of all pods that are ready.
+/// Reads the engines of all backends that have pods.
 async fn read(handle: FleetHandle, out: mpsc::Sender<Observation>, clock: Clock, engines: Engines) {
     let mut ticks = interval(READ_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
@@ -440,7 +457,7 @@ async fn read(handle: FleetHandle, out: mpsc::Sender<Observation>, clock: Clock,
         ticks.tick().await;
         let fleet = handle.snapshots.borrow().clone();
         for b in &fleet.backends {
-            if b.place.as_ref().is_none_or(|it| it.ready == 0) {
+            if b.place.as_ref().is_none_or(|it| it.serving.is_empty()) {
                 continue;
             }
             let Some(sample) = engines.read(b.id.as_str()) else {

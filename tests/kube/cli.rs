@@ -194,3 +194,57 @@ async fn what_is_not_there_is_said_also_to_programs() {
     let nosuch = ["fake has no namespace nosuch", "leave --namespace out"];
     says(&bench, "status --namespace nosuch", 3, &nosuch).await;
 }
+
+#[tokio::test]
+async fn what_others_did_is_in_the_audit() {
+    let (bench, _world) = cluster().await;
+    says(&bench, "weights chat chat=50 azure=50 -y", 0, &[]).await;
+    let out = says(
+        &bench,
+        "audit",
+        0,
+        &["ann", "weights", "(from the cluster)"],
+    )
+    .await;
+    assert_eq!(out.lines().count(), 2, "no line twice:\n{out}");
+    let out = says(&bench, "events chat -o json", 0, &[]).await;
+    let told: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(told["backend"], "llm/chat");
+}
+
+#[tokio::test]
+async fn what_nobody_knows_is_no_number() {
+    let (bench, _world) = cluster().await;
+    let out = says(&bench, "status -o json", 0, &[]).await;
+    let told: Value = serde_json::from_str(&out).unwrap();
+    assert_eq!(told["dollars_per_hour_partial"], true);
+    let azure = &told["backends"][1];
+    assert_eq!(azure["backend"], "llm/azure");
+    assert_eq!(
+        (&azure["dollars_per_hour"], &azure["since"]),
+        (&Value::Null, &Value::Null)
+    );
+    let said = ["no console has watched this cluster from here yet"];
+    says(&bench, "cost", 0, &said).await;
+}
+
+#[tokio::test]
+async fn the_doctor_says_what_is_missing() {
+    let (bench, _world) = cluster().await;
+    bench.fake.deny("patch", "apps", "deployments", None);
+    let told = [
+        "API server of fake",
+        "patch deployments.apps",
+        "operator.yaml",
+        "[[token_price]]",
+    ];
+    says(&bench, "doctor", 0, &told).await;
+    bench.fake.deny("*", "", "pods", None);
+    says(
+        &bench,
+        "doctor",
+        1,
+        &["pods is forbidden", "read-only.yaml"],
+    )
+    .await;
+}

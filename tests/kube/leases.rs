@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::bench::{Bench, Open};
 use super::world::{Manners, World, is_settled, live};
 use super::yard;
-use crate::fake_kube::FakeKube;
+use crate::fake_kube::{FakeKube, on};
 
 const CHAT: &str = "llm/chat";
 const LEASE: &str = "leases/llm/fleetctl-llm-chat";
@@ -319,4 +319,44 @@ async fn one_that_is_told_to_end_leaves_its_drain_for_others() {
         .unwrap();
     assert_eq!(second.ended("undrain", 1).await, "done on fake");
     assert_eq!(weights(&bench.fake), [90, 10]);
+}
+
+#[tokio::test]
+async fn a_server_that_stays_unwell_is_waited_for_and_then_all_is_taken_back() {
+    let (bench, _world) = cluster().await;
+    let open = bench.fleet().await;
+    let ill = bench
+        .fake
+        .fail_while(on("PUT", "deployments/scale"), 500, None);
+    open.ask(Command::Drain { backend: chat() }).await.unwrap();
+    let waits = "scale Deployment llm/chat to 0: the API server said 500: etcdserver: leader changed: tried again for ";
+    open.sees(CHAT, waits, |b| {
+        b.doing.as_deref().is_some_and(|it| it.starts_with(waits))
+    })
+    .await;
+    let said = open.ended("drain", 1).await;
+    let end = "it was tried again for 60 s; all of it was taken back";
+    assert!(said.ends_with(end), "{said}");
+    assert_eq!(weights(&bench.fake), [90, 10]);
+    assert_eq!(replicas(&bench.fake), 2);
+    drop(ill);
+}
+
+#[tokio::test]
+async fn a_mark_says_who_did_it_and_as_whom_to_the_cluster() {
+    let (bench, _world) = cluster().await;
+    bench.fake.user("azure:ana@example.com", &[]);
+    let open = bench.fleet().await;
+    open.ask(Command::Drain { backend: chat() }).await.unwrap();
+    assert_eq!(open.ended("drain", 1).await, "done on fake");
+    let route = bench.fake.get("httproutes/llm/chat").unwrap();
+    let mark = route["metadata"]["annotations"]["fleetctl.dev/op"].as_str();
+    let mark: Value = serde_json::from_str(mark.unwrap()).unwrap();
+    assert_eq!(mark["by"], "ana");
+    assert_eq!(mark["user"], "azure:ana@example.com");
+    // One that was written before has no user, and is read all the same.
+    let old =
+        r#"{"op":"drain","of":"llm/chat","by":"ana","at":"2026-11-20T03:00:00Z","id":"ana-1"}"#;
+    let old = fleetctl::fleet::cluster::mark::Mark::read(old).unwrap();
+    assert_eq!((old.who().as_str(), old.user), ("ana", None));
 }

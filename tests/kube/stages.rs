@@ -7,10 +7,10 @@ use super::bench::{Bench, Open};
 use super::yard::{HERE, deployment, put};
 use crate::fake_kube::fixtures;
 
-const POD: &str = "chat-0";
+pub(super) const POD: &str = "chat-0";
 
 /// A model that was asked for a replica, whose one pod was just created.
-async fn begun() -> (Bench, Open) {
+pub(super) async fn begun() -> (Bench, Open) {
     let bench = Bench::start().await;
     put(&bench.fake, "node gpu-0");
     let owner = bench.fake.put(deployment("chat", 1));
@@ -27,11 +27,11 @@ async fn begun() -> (Bench, Open) {
     (bench, open)
 }
 
-fn at(time: &str) -> String {
+pub(super) fn at(time: &str) -> String {
     format!("2026-11-20T{time}Z")
 }
 
-fn event(bench: &Bench, reason: &str, note: &str, time: &str) {
+pub(super) fn event(bench: &Bench, reason: &str, note: &str, time: &str) {
     let pod = bench.fake.get(&format!("pods/{HERE}/{POD}")).unwrap();
     let mut event = fixtures::event(&pod, reason, note);
     event["eventTime"] = format!("2026-11-20T{time}.000000Z").into();
@@ -39,7 +39,7 @@ fn event(bench: &Bench, reason: &str, note: &str, time: &str) {
 }
 
 /// The pod was bound at 03:05:00; its container is in this state, with this many restarts and this end before.
-fn container(bench: &Bench, state: &Value, restarts: u32, last: &Value, ready: bool) {
+pub(super) fn container(bench: &Bench, state: &Value, restarts: u32, last: &Value, ready: bool) {
     let holds = if ready { "True" } else { "False" };
     let status = json!({
         "spec": {"nodeName": "gpu-0"},
@@ -75,8 +75,12 @@ fn stages(b: &Backend) -> Vec<String> {
     wake.stages.iter().map(one).collect()
 }
 
-async fn sees_stages(open: &Open, wanted: &[&str]) {
-    open.sees("llm/chat", &format!("{wanted:?}"), |b| stages(b) == wanted)
+pub(super) async fn sees_stages(open: &Open, wanted: &[&str]) {
+    sees_stages_of(open, "llm/chat", wanted).await;
+}
+
+pub(super) async fn sees_stages_of(open: &Open, id: &str, wanted: &[&str]) {
+    open.sees(id, &format!("{wanted:?}"), |b| stages(b) == wanted)
         .await;
 }
 
@@ -88,7 +92,7 @@ fn trouble(b: &Backend) -> String {
     format!("failed: {}", failure.reason)
 }
 
-async fn sees_trouble(open: &Open, wanted: &str) {
+pub(super) async fn sees_trouble(open: &Open, wanted: &str) {
     open.sees("llm/chat", wanted, |b| trouble(b) == wanted)
         .await;
 }

@@ -2,6 +2,7 @@
 //!
 //! With `BLESS=1` the texts are written anew; they are to be read then.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -61,6 +62,8 @@ struct Telling {
     blessing: bool,
     /// What is held up on its way.
     slow: Option<FaultGuard>,
+    /// Who holds which lease: how often that is renewed depends on the machine that tells the story.
+    holders: HashMap<String, String>,
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -139,6 +142,7 @@ async fn tell(path: PathBuf, blessing: bool) -> Option<String> {
         under_way: None,
         blessing,
         slow: None,
+        holders: HashMap::new(),
     };
     for step in &story.steps {
         telling.step(step).await;
@@ -174,7 +178,22 @@ impl Telling {
                 let has = |b: &fleetctl::fleet::Backend| told::backend(b).contains(what);
                 self.open.sees(id, what, has).await;
             }
-            "fail" => fake.fail_next(on(words[0], words[1]), words[2].parse().unwrap(), None),
+            // `fail PATCH httproutes 500`, so many times, with seconds for `Retry-After`.
+            "fail" => {
+                let n = |at: usize| words.get(at).map(|it| it.parse::<u32>().unwrap());
+                for _ in 0..n(3).unwrap_or(1) {
+                    let status = words[2].parse().unwrap();
+                    fake.fail_next(on(words[0], words[1]), status, n(4));
+                }
+            }
+            // Done, and the answer is lost on its way; or lost before it was done.
+            "lose" => fake.lose_answer(on(words[0], words[1])),
+            "hang-up" => fake.hang_up_next(on(words[0], words[1])),
+            // For as long as nothing says `fast`.
+            "ill" => {
+                let status = words[2].parse().unwrap();
+                self.slow = Some(fake.fail_while(on(words[0], words[1]), status, None));
+            }
             // Held up on its way: what happens meanwhile happens before it.
             "slow" => {
                 let time = Duration::from_millis(800);
@@ -220,7 +239,7 @@ impl Telling {
         let _ = writeln!(self.text, "## {heading}{text}");
         match self.open.order(command, "ana", rehearse).await {
             Ok(receipt) => {
-                let _ = writeln!(self.text, "said: {}", receipt.said);
+                let _ = writeln!(self.text, "said: {}", told::unhurried(&receipt.said));
             }
             Err(refusal) => {
                 self.under_way = None;
@@ -250,11 +269,36 @@ impl Telling {
 
     /// Tells what was written. The lease is given back before the end of an operation is told, so every call is there.
     fn calls(&mut self) {
-        let calls = self.bench.fake.take_calls();
-        for it in calls.iter().filter(|it| it.is_write()) {
-            self.text.push_str(&told::call(it));
+        for it in self.writes() {
+            self.text.push_str(&told::call(&it));
             self.text.push('\n');
         }
+    }
+
+    /// What was written since the last time, but for renewals of a lease.
+    fn writes(&mut self) -> Vec<Call> {
+        let calls = self.bench.fake.take_calls();
+        let mut writes = Vec::new();
+        for it in calls.into_iter().filter(Call::is_write) {
+            let body = it.body.as_ref().map(|it| &it["spec"]["holderIdentity"]);
+            match body.and_then(serde_json::Value::as_str) {
+                Some(holder) if it.resource == "leases" => {
+                    let lease = it.path.rsplit('/').next().unwrap_or_default();
+                    let name = it
+                        .body
+                        .as_ref()
+                        .and_then(|it| it["metadata"]["name"].as_str());
+                    let lease = name.unwrap_or(lease).to_owned();
+                    let known = self.holders.insert(lease, holder.to_owned());
+                    if known.as_deref() == Some(holder) && it.method != "POST" {
+                        continue;
+                    }
+                }
+                _ => {}
+            }
+            writes.push(it);
+        }
+        writes
     }
 
     /// Waits until the fleet is shown as it is written, or stands still.
@@ -277,9 +321,8 @@ impl Telling {
     }
 
     fn end(mut self, path: &Path) -> Option<String> {
-        let late: Vec<Call> = self.bench.fake.take_calls();
-        for it in late.iter().filter(|it| it.is_write()) {
-            let _ = writeln!(self.text, "late: {}", told::call(it));
+        for it in self.writes() {
+            let _ = writeln!(self.text, "late: {}", told::call(&it));
         }
         if self.blessing {
             std::fs::write(path.with_extension("txt"), &self.text).unwrap();

@@ -62,6 +62,17 @@ pub(crate) fn timeless(text: &str) -> String {
     }
 }
 
+/// What was said without how long it is expected to take: that is learned from how long it took before.
+pub(crate) fn unhurried(text: &str) -> String {
+    let parts = text
+        .split_once("about ")
+        .and_then(|(before, rest)| Some((before, rest.split_once(" expected")?.1)));
+    parts.map_or_else(
+        || text.to_owned(),
+        |(before, after)| format!("{before}about <time> expected{after}"),
+    )
+}
+
 fn masked(mut body: Value) -> Value {
     mask("", &mut body);
     body

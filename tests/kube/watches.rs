@@ -3,11 +3,13 @@
 use std::time::Duration;
 
 use fleetctl::fleet::Fleet;
-use fleetctl::fleet::cluster::PartState;
+use fleetctl::fleet::cluster::{Part, PartState};
+use fleetctl::source::kube::Settings;
+use serde_json::json;
 
 use super::bench::{Bench, Open};
 use super::yard::{self, put};
-use crate::fake_kube::{FakeKube, fixtures, on, watching};
+use crate::fake_kube::{Call, FakeKube, fixtures, on, watching};
 
 /// How a kind stands.
 fn part(fleet: &Fleet, resource: &str) -> PartState {
@@ -60,10 +62,49 @@ async fn a_long_list_comes_in_pages_and_is_whole() {
         .sum();
     assert_eq!(pods, 600);
     assert_eq!(bench.fake.count_lists("deployments"), 1);
-    let more = |it: &crate::fake_kube::Call| {
-        it.resource == "deployments" && !it.param("continue").is_empty()
-    };
+    let more = |it: &Call| it.resource == "deployments" && !it.param("continue").is_empty();
     assert!(bench.fake.calls().iter().any(more), "it came on one page");
+}
+
+#[tokio::test]
+async fn a_list_whose_pages_grow_too_old_on_the_way_is_asked_for_in_one() {
+    let bench = Bench::start().await;
+    fixtures::large(&bench.fake, 520, 0);
+    let page = |it: &Call| it.resource == "deployments" && it.verb == "list";
+    let next = move |it: &Call| page(it) && !it.param("continue").is_empty();
+    bench.fake.fail_next(next, 410, None);
+    let open = bench.fleet().await;
+    assert_eq!(open.now().backends.len(), 520);
+    let calls = bench.fake.calls();
+    let asked: Vec<(bool, bool)> = calls
+        .iter()
+        .filter(|it| page(it))
+        .map(|it| (!it.param("limit").is_empty(), next(it)))
+        .collect();
+    // A page, the next one which is too old, and all of it.
+    assert_eq!(asked, [(true, false), (true, true), (false, false)]);
+}
+
+#[tokio::test]
+async fn rules_that_cannot_be_listed_are_asked_for_one_by_one() {
+    let bench = Bench::start().await;
+    put(&bench.fake, "deployment chat 0");
+    bench.fake.rules_incomplete(true);
+    bench
+        .fake
+        .deny("update", "apps", "deployments/scale", Some("llm"));
+    let open = bench.fleet().await;
+    let known = |fleet: &Fleet| !fleet.clusters[0].permits.is_empty();
+    let fleet = open.see("what may be done", known).await;
+    let may = |verb: &str, resource: &str| {
+        let permits = fleet.clusters[0].permits.iter();
+        let mut of = permits.filter(|it| *it.verb == *verb && *it.resource == *resource);
+        of.next().map(|it| (it.allowed, it.why.to_string()))
+    };
+    let never = Some((false, " (no RBAC policy matched)".to_owned()));
+    assert_eq!(may("update", "deployments.apps/scale"), never);
+    assert!(may("patch", "deployments.apps").is_some_and(|(allowed, _)| allowed));
+    assert!(may("update", "statefulsets.apps/scale").is_some_and(|(allowed, _)| allowed));
 }
 
 #[tokio::test]
@@ -293,7 +334,7 @@ async fn what_a_cluster_does_not_have_is_absent() {
     ] {
         assert_eq!(part(&open.now(), resource), PartState::Absent, "{resource}");
     }
-    let asked = |it: &crate::fake_kube::Call| it.path.contains("keda.sh");
+    let asked = |it: &Call| it.path.contains("keda.sh");
     assert!(
         !bench.fake.calls().iter().any(asked),
         "what is not there was asked for"
@@ -321,9 +362,8 @@ async fn namespaces_and_labels_bound_what_is_looked_at() {
         .open(|it| it.namespaces = vec!["llm".into(), "else".into()])
         .await;
     sees_only(&open, &["else/far", "llm/chat", "llm/other"]).await;
-    let all = |it: &crate::fake_kube::Call| {
-        it.verb == "list" && it.resource == "deployments" && it.namespace.is_none()
-    };
+    let all =
+        |it: &Call| it.verb == "list" && it.resource == "deployments" && it.namespace.is_none();
     assert!(
         !bench.fake.calls().iter().any(all),
         "all namespaces were listed"
@@ -340,18 +380,65 @@ async fn namespaces_and_labels_bound_what_is_looked_at() {
     sees_only(&open, &["else/far", "llm/chat", "llm/other"]).await;
 }
 
+/// What of a kind is not understood: how many, the first and why; and what the fleet says of it.
+fn odd(fleet: &Fleet, resource: &str) -> Option<(u32, String, String)> {
+    let part = fleet.clusters[0].parts.iter();
+    let found = part.clone().find(|it| it.resource == resource)?;
+    let odd = found.odd.clone()?;
+    Some((odd.count, odd.first, odd.why))
+}
+
 #[tokio::test]
-async fn what_nobody_understands_hides_no_other() {
+async fn what_nobody_understands_hides_no_other_and_is_told() {
+    const WHY: &str = "replicas: invalid type: string \"many\", expected u32";
     let bench = Bench::start().await;
-    let mut odd = yard::deployment("odd", 0);
-    odd["spec"]["template"]["metadata"]["labels"]["odd"] = 7.into();
-    bench.fake.put(odd);
+    let mut it = yard::deployment("odd", 0);
+    it["spec"]["replicas"] = "many".into();
+    bench.fake.put(it);
     put(&bench.fake, "deployment chat 0");
     let open = bench.fleet().await;
     sees_only(&open, &["llm/chat"]).await;
-    assert_eq!(part(&open.now(), "deployments.apps"), PartState::Followed);
+    let resource = "deployments.apps";
+    assert_eq!(part(&open.now(), resource), PartState::Followed);
+    let told = |n, name: &str| Some((n, name.to_owned(), WHY.to_owned()));
+    assert_eq!(odd(&open.now(), resource), told(1, "llm/odd"));
+    let finding = format!("fake: llm/odd of {resource} is not understood and not shown: {WHY}");
+    open.see(&finding, |fleet| {
+        fleet.findings.iter().any(|it| it.what == finding)
+    })
+    .await;
     put(&bench.fake, "deployment next 0");
     sees_only(&open, &["llm/chat", "llm/next"]).await;
+    // One more, which was understood before: it stays as it was then, and is told.
+    let many = "merge deployments/llm/chat {\"spec\":{\"replicas\":\"many\"}}";
+    put(&bench.fake, many);
+    open.see("two of them", |fleet| {
+        odd(fleet, resource) == told(2, "llm/chat")
+    })
+    .await;
+    assert_eq!(names(&open.now()), ["llm/chat", "llm/next"]);
+    put(&bench.fake, &many.replace("\"many\"", "0"));
+    bench.fake.delete("deployments/llm/odd");
+    open.see("none of them", |fleet| odd(fleet, resource).is_none())
+        .await;
+}
+
+#[tokio::test]
+async fn quantities_may_be_numbers() {
+    let bench = Bench::start().await;
+    put(&bench.fake, "lws chat 1 2");
+    let limits = json!({"nvidia.com/gpu": 8, "cpu": 15.5, "memory": "96Gi"});
+    let mut it = bench.fake.get("leaderworkersets/llm/chat").unwrap();
+    for of in ["leaderTemplate", "workerTemplate"] {
+        let container =
+            &mut it["spec"]["leaderWorkerTemplate"][of]["spec"]["containers"][0]["resources"];
+        container["limits"] = limits.clone();
+    }
+    bench.fake.put(it);
+    let open = bench.fleet().await;
+    sees_only(&open, &["llm/chat"]).await;
+    let facts = open.now().backends[0].self_hosted().unwrap().clone();
+    assert_eq!(facts.hardware, "16 GPUs –");
 }
 
 #[tokio::test]
@@ -365,4 +452,65 @@ async fn a_cluster_that_is_only_looked_at_is_never_written_to() {
     })
     .await;
     assert!(bench.fake.writes().is_empty());
+}
+
+#[tokio::test]
+async fn what_is_installed_later_is_found_and_what_is_taken_away_is_gone() {
+    let bench = Bench::on(FakeKube::start().await.without("keda.sh"));
+    put(&bench.fake, "deployment chat 1");
+    let often = |it: &mut Settings| it.served_every = Duration::from_millis(100);
+    let open = bench.open(often).await;
+    let resource = "scaledobjects.keda.sh";
+    open.see("that it is not there", |it| {
+        it.clusters[0].parts.len() > 1 && part(it, resource) == PartState::Absent
+    })
+    .await;
+    bench.fake.install("keda.sh", true);
+    put(&bench.fake, "scaledobject chat chat 0 4");
+    let scaled = |b: &fleetctl::fleet::Backend| {
+        let place = b.place.as_ref();
+        place.is_some_and(|it| it.scaled_by().contains("ScaledObject"))
+    };
+    open.sees("llm/chat", "is scaled by KEDA", scaled).await;
+    assert_eq!(part(&open.now(), resource), PartState::Followed);
+    bench.fake.install("keda.sh", false);
+    open.sees("llm/chat", "is scaled by nobody", |b| !scaled(b))
+        .await;
+    assert_eq!(part(&open.now(), resource), PartState::Absent);
+}
+
+#[tokio::test]
+async fn who_may_see_one_namespace_sees_that_of_the_context() {
+    let bench = Bench::start().await;
+    for verb in ["list", "watch"] {
+        bench.fake.deny(verb, "*", "*", Some(""));
+    }
+    let config = bench
+        .fake
+        .kubeconfig()
+        .replace("namespace: default", "namespace: llm");
+    std::fs::write(bench.dir().join("config"), config).unwrap();
+    put(&bench.fake, "deployment chat 0");
+    let open = bench.fleet().await;
+    sees_only(&open, &["llm/chat"]).await;
+    let PartState::Forbidden { why } = part(&open.now(), "namespaces") else {
+        panic!("{:?}", part(&open.now(), "namespaces"));
+    };
+    assert!(
+        why.contains("only llm, that of the context, is looked at"),
+        "{why}"
+    );
+    assert_eq!(part(&open.now(), "pods"), PartState::Followed);
+    // Who asks for all of them is told that they may not be seen.
+    let all = bench.open(|it| it.everywhere = true).await;
+    all.see("that pods may not be seen", |it| {
+        matches!(
+            it.clusters[0].parts.iter().find(|it| it.resource == "pods"),
+            Some(Part {
+                state: PartState::Forbidden { .. },
+                ..
+            })
+        )
+    })
+    .await;
 }

@@ -120,8 +120,9 @@ fn bring_up(fake: &FakeKube, engines: &Engines, pod: &Value) {
         .or(label("app.kubernetes.io/instance"));
     let backend = format!("{HERE}/{}", of.unwrap_or_default());
     let engines = engines.clone();
+    let pod = place.clone();
     fake.on_proxy(&place, move |method, path, query| {
-        engines.answer(&backend, method, path, query)
+        engines.answer(&engines.of(&backend, &pod), method, path, query)
     });
     fake.bring_up(&place, "gpu-0");
 }
@@ -244,7 +245,8 @@ fn kaito(fake: &FakeKube) {
             if let Some(set) = set {
                 labels[MADE_BY] = set.into();
             }
-            let mut made = statefulset(name(&it), 1, &labels);
+            let machines = it["status"]["targetNodeCount"].as_u64().unwrap_or(1) as u32;
+            let mut made = statefulset(name(&it), machines, &labels);
             made["metadata"]["ownerReferences"] = json!([{
                 "apiVersion": "kaito.sh/v1beta1", "kind": "Workspace", "name": name(&it),
                 "uid": it["metadata"]["uid"], "controller": true,

@@ -59,14 +59,16 @@ pub(crate) fn put(fake: &FakeKube, line: &str) {
         "hosted" => hosted(fake, name),
         "pool" => {
             let mut it = fixtures::inference_pool(HERE, name, name);
-            it["spec"]["selector"]["matchLabels"] =
-                json!({"inferenceset.kaito.sh/created-by": words[2]});
+            it["spec"]["selector"]["matchLabels"] = json!({"inferenceset.kaito.sh/created-by": words[2], "apps.kubernetes.io/pod-index": "0"});
             fake.put(it);
         }
         "merge" => {
             let (path, change) = line[6..].split_once(' ').unwrap();
             let change = serde_json::from_str(change).unwrap();
             assert!(fake.merge(path, &change).is_some(), "{line}");
+        }
+        "object" => {
+            fake.put(serde_json::from_str(&line[7..]).unwrap());
         }
         "deny" => fake.deny(name, "*", words[2], None),
         "route" => {
@@ -78,12 +80,12 @@ pub(crate) fn put(fake: &FakeKube, line: &str) {
             fake.put(fixtures::inference_set(HERE, name, "phi-4", n(2)));
         }
         "workspace" => {
-            fake.put(fixtures::workspace(
-                HERE,
-                name,
-                "phi-4",
-                "Standard_NC40ads_H100_v5",
-            ));
+            let mut it = fixtures::workspace(HERE, name, "phi-4", "Standard_NC40ads_H100_v5");
+            if words.len() > 2 {
+                it["resource"]["count"] = n(2).into();
+                it["status"]["targetNodeCount"] = n(2).into();
+            }
+            fake.put(it);
         }
         "isvc" => isvc(fake, name, n(2), n(3), words[4]),
         "revision" => revision(fake, name, words[2], n(3)),

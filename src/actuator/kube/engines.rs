@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 
 use super::Hand;
+use super::patience::{Patience, Undone};
 use crate::cluster::Fault;
 use crate::fleet::cluster::place::{BY_PROXY, DIRECTLY, LivePod, Place};
 use crate::fleet::{BackendId, Fleet};
@@ -59,11 +60,26 @@ impl Hand {
         path: &str,
         body: Option<&Value>,
         back: Option<&str>,
-    ) -> Result<(), String> {
-        let place = self.place(id)?;
+        patience: &mut Patience<'_>,
+    ) -> Result<(), Undone> {
+        let place = self.place(id).map_err(Undone::Engine)?;
         for (at, pod) in place.live_pods.iter().enumerate() {
-            let told = self.ask(&place, pod, Method::POST, path, body, LONG).await;
-            let Err(fault) = told else { continue };
+            // The same order twice is the same order.
+            let fault = loop {
+                let told = self.ask(&place, pod, Method::POST, path, body, LONG).await;
+                match told {
+                    Ok(_) => break None,
+                    Err(fault) if is_on_the_way(&fault) => {
+                        match patience.after(fault.clone()).await {
+                            Ok(()) => {}
+                            Err(Undone::Stopped(why)) => return Err(Undone::Stopped(why)),
+                            Err(_) => break Some(fault),
+                        }
+                    }
+                    Err(fault) => break Some(fault),
+                }
+            };
+            let Some(fault) = fault else { continue };
             let mut why = match fault {
                 Fault::Absent(_) => format!(
                     "{} does not know it; start vLLM with --enable-sleep-mode and VLLM_SERVER_DEV_MODE=1",
@@ -77,7 +93,7 @@ impl Hand {
                     why = format!("{why}; {} could not be taken back: {fault}", pod.name);
                 }
             }
-            return Err(why);
+            return Err(Undone::Engine(why));
         }
         Ok(())
     }
@@ -116,7 +132,11 @@ impl Hand {
     }
 
     /// One token from one pod, by the name that the engine itself has for its model.
-    pub(super) async fn one_token(&self, id: &BackendId) -> Result<Answered, String> {
+    pub(super) async fn one_token(
+        &self,
+        id: &BackendId,
+        mut patience: Patience<'_>,
+    ) -> Result<Answered, String> {
         // How pods are reached is found out with the first one that is ready.
         let known = |fleet: &Fleet| {
             let Some(place) = fleet.backend(id).and_then(|b| b.place.clone()) else {
@@ -138,8 +158,16 @@ impl Hand {
             ));
         }
         let get = |path: &'static str| self.ask(&place, pod, Method::GET, path, None, SHORT);
-        if let Err(fault) = get("/health").await {
-            return unanswered(&fault);
+        loop {
+            match get("/health").await {
+                Ok(_) => break,
+                Err(fault) if !is_on_the_way(&fault) => return unanswered(&fault),
+                Err(fault) => {
+                    if patience.after(fault.clone()).await.is_err() {
+                        return unanswered(&fault);
+                    }
+                }
+            }
         }
         let models = match get("/v1/models").await {
             Ok(bytes) => serde_json::from_slice::<Models>(&bytes),
@@ -175,13 +203,9 @@ impl Hand {
         body: Option<&Value>,
         limit: Duration,
     ) -> Result<Vec<u8>, Fault> {
-        if place.read_by.as_deref() == Some(DIRECTLY) {
-            let host = if pod.ip.contains(':') {
-                format!("[{}]", pod.ip)
-            } else {
-                pod.ip.to_string()
-            };
-            let url = format!("http://{host}:{}{path}", place.port);
+        // An order to the wrong cluster's pod is worse than a slow one: only where the address cannot be another's.
+        if self.direct && place.read_by.as_deref() == Some(DIRECTLY) {
+            let url = web::at(&pod.ip, place.port, path);
             let reply = if method == Method::GET {
                 web::get(&self.http, &url, None, limit).await
             } else {
@@ -204,6 +228,14 @@ impl Hand {
     }
 }
 
+/// Whether it is the way to the engine that did not work, and not the engine.
+fn is_on_the_way(fault: &Fault) -> bool {
+    matches!(
+        fault,
+        Fault::Away(_) | Fault::Busy(_) | Fault::Said(502..=504, _)
+    )
+}
+
 /// The engine's own words, where it is the one that said them.
 fn words(fault: &Fault) -> String {
     match fault {
@@ -216,9 +248,11 @@ fn words(fault: &Fault) -> String {
 fn unanswered(fault: &Fault) -> Result<Answered, String> {
     match fault {
         // It has no such path, wants a key, or this user may not: nothing of that is a fault of its own.
-        Fault::Stranger(_) | Fault::Forbidden(_) | Fault::Absent(_) | Fault::Said(405, _) => {
-            Ok(Answered::Unasked(fault.to_string()))
-        }
+        Fault::Stranger(_)
+        | Fault::Login(_)
+        | Fault::Forbidden(_)
+        | Fault::Absent(_)
+        | Fault::Said(405, _) => Ok(Answered::Unasked(fault.to_string())),
         // It reads what it is asked, and is full, or serves something else than text.
         Fault::Busy(_) | Fault::Unfit(_) | Fault::Changed(_) | Fault::Said(400, _) => {
             Ok(Answered::Yes)

@@ -7,6 +7,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 use http::Method;
 use serde_json::{Value, json};
 
+use super::Hand;
+use super::patience::{Undone, tried};
+use super::running::Turn;
 use crate::cluster::{Api, Fault};
 use crate::fleet::cluster::lease_of;
 use crate::fleet::cluster::object::{Kind, Object, collection};
@@ -16,6 +19,10 @@ use crate::fleet::cluster::plan::{MANAGER, Plan};
 const HOLDS: i64 = 30;
 /// It is renewed this often.
 const RENEW: Duration = Duration::from_secs(10);
+/// Where that did not work it is tried again this soon.
+const SOON: Duration = Duration::from_secs(2);
+/// An end that could not be told to the cluster is tried so often: it runs out by itself.
+const ENDINGS: u32 = 3;
 /// Clocks differ by less than this. One that ran out longer ago is nobody's; one that may have is looked at until it did.
 const CLOCKS: i64 = 300;
 
@@ -35,20 +42,36 @@ impl Lease {
     ///
     /// # Errors
     /// Who has it, and since when.
-    pub(super) async fn take(api: &Api, plan: &Plan, pace: u32) -> Result<Self, String> {
+    pub(super) async fn take(
+        hand: &Hand,
+        plan: &Plan,
+        turn: Option<&Turn>,
+    ) -> Result<Self, String> {
         let lease = Self {
-            api: api.clone(),
+            api: hand.api.clone(),
             object: lease_of(plan),
             holder: plan.mark.id.clone(),
             since: micros(),
             renewed: Arc::new(Mutex::new(Utc::now())),
         };
-        let made = lease.send(Method::POST, None).await;
-        let taken = match made {
-            Err(Fault::Changed(_)) => lease.take_over(&plan.mark.by, pace).await?,
-            other => other.map(drop),
-        };
-        taken.map_err(|fault| format!("cannot hold {}: {fault}", lease.object))?;
+        let mut patience = hand.patience(plan, None, turn);
+        loop {
+            let made = lease.send(Method::POST, None).await;
+            let taken = match made {
+                Err(Fault::Changed(_)) => lease.take_over(&plan.mark.by, hand.pace).await?,
+                other => other.map(drop),
+            };
+            let Err(fault) = taken else { break };
+            patience.after(fault).await.map_err(|why| match why {
+                Undone::Fault(fault) => format!("cannot hold {}: {fault}", lease.object),
+                Undone::Worn(fault) => {
+                    format!("cannot hold {}: {fault}{}", lease.object, tried())
+                }
+                Undone::Engine(why) => why,
+                Undone::Stopped(why) => why.to_owned(),
+            })?;
+        }
+        *lease.renewed() = Utc::now();
         Ok(lease)
     }
 
@@ -61,6 +84,10 @@ impl Lease {
             };
             let spec = &now["spec"];
             let holder = spec["holderIdentity"].as_str().unwrap_or_default();
+            if holder == self.holder {
+                // The answer to our own taking of it was lost.
+                return Ok(Ok(()));
+            }
             let renewed: Option<DateTime<Utc>> =
                 spec["renewTime"].as_str().and_then(|it| it.parse().ok());
             let holds = spec["leaseDurationSeconds"].as_i64().unwrap_or(HOLDS);
@@ -96,10 +123,13 @@ impl Lease {
     /// Renews it until dropped, until somebody else has it, or until it could not be renewed for as long as it holds: says
     /// which.
     pub(super) async fn keep(&self) -> String {
+        let mut next = RENEW;
         loop {
-            tokio::time::sleep(RENEW).await;
-            if let Err(why) = self.held(true).await {
-                return why;
+            tokio::time::sleep(next).await;
+            match self.held(true).await {
+                Ok(true) => next = RENEW,
+                Ok(false) => next = SOON,
+                Err(why) => return why,
             }
         }
     }
@@ -110,19 +140,24 @@ impl Lease {
     /// Who has it now; or that nobody knows, as it could not be renewed for too long.
     pub(super) async fn is_held(&self) -> Result<(), String> {
         let age = Utc::now() - *self.renewed();
-        self.held(age.to_std().is_ok_and(|age| age >= RENEW)).await
+        let renew = age.to_std().is_ok_and(|age| age >= RENEW);
+        self.held(renew).await.map(drop)
     }
 
-    async fn held(&self, renew: bool) -> Result<(), String> {
+    /// Whether it could be looked at; where it could not, it still holds.
+    async fn held(&self, renew: bool) -> Result<bool, String> {
         let failed = match self.look(renew).await {
-            Ok(None) => return Ok(()),
+            Ok(None) => return Ok(true),
             Ok(Some(other)) => return Err(format!("{other} has taken it over")),
             Err(fault) => fault,
         };
         tracing::warn!("{} was not renewed: {failed}", self.object);
         let since = Utc::now() - *self.renewed();
         if since < TimeDelta::seconds(HOLDS) {
-            return Ok(());
+            if matches!(failed, Fault::Stranger(_) | Fault::Login(_)) {
+                self.api.renew().await;
+            }
+            return Ok(false);
         }
         Err(format!(
             "the lease could not be renewed for {} s ({failed}): another console may have taken over",
@@ -150,18 +185,34 @@ impl Lease {
     }
 
     /// Ends it: there is nothing left to hold. One that somebody took over meanwhile is theirs.
-    pub(super) async fn give_back(&self) {
+    pub(super) async fn give_back(&self, pace: u32) {
+        for _ in 0..ENDINGS {
+            match self.end().await {
+                Ok(()) => return,
+                Err(fault) if fault.passes() => {
+                    tracing::warn!("{} was not given back: {fault}", self.object);
+                    tokio::time::sleep(SOON / pace).await;
+                }
+                Err(fault) => {
+                    tracing::warn!("{} was not given back: {fault}", self.object);
+                    return;
+                }
+            }
+        }
+    }
+
+    async fn end(&self) -> Result<(), Fault> {
         let path = self.object.path();
-        let now: Result<Value, Fault> = self.api.get(&path, None).await;
-        let Ok(now) = now else { return };
+        let now: Value = match self.api.get(&path, None).await {
+            Err(Fault::Absent(_)) => return Ok(()),
+            now => now?,
+        };
         if now["spec"]["holderIdentity"].as_str() != Some(&self.holder) {
-            return;
+            return Ok(());
         }
         let version = &now["metadata"]["resourceVersion"];
         let body = json!({"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": {"resourceVersion": version}});
-        if let Err(fault) = self.api.send(Method::DELETE, &path, &body).await {
-            tracing::warn!("{} was not given back: {fault}", self.object);
-        }
+        self.api.send(Method::DELETE, &path, &body).await.map(drop)
     }
 
     async fn send(&self, method: Method, version: Option<&str>) -> Result<Value, Fault> {

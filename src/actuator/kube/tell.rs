@@ -23,14 +23,14 @@ pub(super) async fn began(api: &Api, plan: &Plan) {
         "undrain" => "FleetUndrainStarted",
         _ => "FleetWakeRequested",
     };
-    let note = format!("{} by {}", plan.mark.op, plan.mark.by);
+    let note = format!("{} by {}", plan.mark.op, plan.mark.who());
     publish(api, plan, "Normal", reason, note).await;
 }
 
 /// An operation ended.
 pub(super) async fn tell(api: &Api, plan: &Plan, failed: Option<&Failure>) {
     let op = &*plan.mark.op;
-    let by = &plan.mark.by;
+    let by = plan.mark.who();
     let (kind, reason, note) = match (failed, op) {
         (Some(failure), _) => {
             let reason = if failure.taken_back {

@@ -70,7 +70,8 @@ impl Hand {
             }
             (Step::Napping { asleep }, Some(id)) => self.until_napping(id, *asleep).await,
             (Step::Answers, Some(id)) => {
-                if let Answered::Unasked(why) = self.one_token(id).await? {
+                let patience = self.patience(plan, Some(step), None);
+                if let Answered::Unasked(why) = self.one_token(id, patience).await? {
                     tracing::warn!("{id}: whether it answers was not tried: {why}");
                 }
                 Ok(())
@@ -121,7 +122,7 @@ impl Hand {
             let Some(b) = fleet.backend(id) else {
                 return true;
             };
-            if b.place.as_ref().is_some_and(|it| it.ready == 0) {
+            if b.place.as_ref().is_some_and(|it| it.serving.is_empty()) {
                 return true;
             }
             let Some((at, tokens)) = b
@@ -156,13 +157,14 @@ impl Hand {
             cluster.unread().map(ToOwned::to_owned)
         };
         let known = |fleet: &Fleet| {
-            let empty = |b: &Backend| b.place.as_ref().is_none_or(|it| it.ready == 0);
+            let empty = |b: &Backend| b.place.as_ref().is_none_or(|it| it.serving.is_empty());
             let b = fleet.backend(id);
             b.is_none_or(|b| b.live.read_at.is_some() || empty(b)) || unread(fleet).is_some()
         };
         let known = self.until(READABLE * self.pace, known).await;
         let fleet = self.seen();
-        let coarse = |it: &Place| it.ready > 0 && it.read_by.as_deref() == Some(FROM_PROMETHEUS);
+        let coarse =
+            |it: &Place| !it.serving.is_empty() && it.read_by.as_deref() == Some(FROM_PROMETHEUS);
         let place = fleet.as_ref().and_then(|it| it.backend(id)?.place.clone());
         if place.is_some_and(|it| coarse(&it)) {
             return Err(format!(
@@ -205,8 +207,8 @@ impl Hand {
         let idle = |fleet: &Fleet| {
             fleet.backend(id).is_none_or(|b| match &b.state {
                 State::Draining(drain) if drain.idle_reads >= 2 => true,
-                // Where nothing is ready nothing runs.
-                _ => b.place.as_ref().is_none_or(|it| it.ready == 0),
+                // Where nothing serves nothing runs. Who is not ready may be too busy to say so: that one is asked.
+                _ => b.place.as_ref().is_none_or(|it| it.serving.is_empty()),
             })
         };
         if self.until(IDLE, idle).await.is_ok() {
@@ -214,7 +216,8 @@ impl Hand {
         }
         let fleet = self.seen();
         let b = fleet.as_ref().and_then(|it| it.backend(id));
-        let running = b.and_then(|b| b.live.running);
+        let unread = b.and_then(|b| b.live.error.clone());
+        let running = b.and_then(|b| b.live.running).filter(|_| unread.is_none());
         Err(match running {
             Some(1) => format!(
                 "1 request still runs on {id} after {} s; --force cuts it",
@@ -225,7 +228,8 @@ impl Hand {
                 IDLE.as_secs()
             ),
             _ => format!(
-                "the pods of {id} cannot be read: whether they are idle is not known; --force goes on without"
+                "whether the pods of {id} are idle is not known: {}; --force goes on without",
+                unread.unwrap_or_else(|| "they cannot be read".to_owned())
             ),
         })
     }

@@ -1,64 +1,113 @@
 //! What changes something on a cluster: read first, compared with what was looked at, and written with the version that
 //! was read as the guard.
+//!
+//! What is tried a second time may have been done the first time, its answer lost on the way: it is read again first.
 
 use serde_json::Value;
 
 use super::Hand;
+use super::patience::{Tried, Undone, tried};
+use super::running::Turn;
 use crate::cluster::Fault;
+use crate::fleet::cluster::mark;
 use crate::fleet::cluster::object::Object;
 use crate::fleet::cluster::plan::{Edit, Plan, Planned, Step, scale};
 
 impl Hand {
-    /// Carries out the step at `at`, which changes something.
-    pub(super) async fn act(&self, plan: &Plan, at: usize) -> Result<(), String> {
+    /// Carries out the step at `at`, which changes something; again while what it runs into may pass.
+    pub(super) async fn act(
+        &self,
+        plan: &Plan,
+        at: usize,
+        turn: Option<&Turn>,
+    ) -> Result<(), Undone> {
         let Planned { step, back } = &plan.steps[at];
+        let mut patience = self.patience(plan, Some(step), turn);
         if let (Step::Post { path, body, .. }, Some(id)) = (step, &plan.backend) {
             let back = match back {
                 Some(Step::Post { path, .. }) => Some(path.as_str()),
                 _ => None,
             };
-            let done = self.post(id, path, body.as_ref(), back).await;
-            return done.map_err(|why| format!("{}: {why}", step.words()));
+            return self
+                .post(id, path, body.as_ref(), back, &mut patience)
+                .await;
         }
-        let done = self.write(plan, at, false).await;
-        done.map_err(|fault| told(step, &fault))
+        let mut tried = Tried::default();
+        loop {
+            match self.write(plan, at, false, &mut tried).await {
+                Ok(()) => return Ok(()),
+                Err(fault) => patience.after(fault).await?,
+            }
+            tried.again = true;
+        }
     }
 
     /// Takes the step at `at` back. What somebody set meanwhile stays.
-    pub(super) async fn take_back_one(&self, plan: &Plan, at: usize) -> Result<(), String> {
-        let Planned { step, back } = &plan.steps[at];
-        let Some(back) = back else { return Ok(()) };
-        let done = match (step, back) {
-            (_, Step::Post { path, body, .. }) => {
-                let Some(id) = &plan.backend else {
-                    return Ok(());
-                };
-                let done = self.post(id, path, body.as_ref(), None).await;
-                return done.map_err(|why| format!("{}: {why}", back.words()));
+    pub(super) async fn take_back_one(
+        &self,
+        plan: &Plan,
+        at: usize,
+        turn: Option<&Turn>,
+    ) -> Result<(), String> {
+        let Some(back) = &plan.steps[at].back else {
+            return Ok(());
+        };
+        let mut patience = self.patience(plan, Some(back), turn);
+        let done = match (back, &plan.backend) {
+            (Step::Post { path, body, .. }, Some(id)) => {
+                self.post(id, path, body.as_ref(), None, &mut patience)
+                    .await
             }
-            (Step::Scale { to: set, .. }, Step::Scale { object, to, .. }) => {
+            (Step::Post { .. }, None) => Ok(()),
+            _ => {
+                let mut tried = Tried::default();
+                loop {
+                    match self.write_back(plan, at, &mut tried).await {
+                        Ok(()) => break Ok(()),
+                        Err(fault) => {
+                            if let Err(why) = patience.after(fault).await {
+                                break Err(why);
+                            }
+                        }
+                    }
+                    tried.again = true;
+                }
+            }
+        };
+        done.map_err(|why| why_undone(back, &why))
+    }
+
+    async fn write_back(&self, plan: &Plan, at: usize, tried: &mut Tried) -> Result<(), Fault> {
+        let Planned { step, back } = &plan.steps[at];
+        match (step, back) {
+            (Step::Scale { to: set, .. }, Some(Step::Scale { object, to, .. })) => {
                 self.scale_back(object, *set, *to).await
             }
-            (_, Step::Weights { edit, .. }) => self.weigh(edit, false).await,
-            (_, Step::Merge { object, body, .. }) => {
+            (_, Some(Step::Weights { edit, .. })) => self.weigh(edit, false, tried).await,
+            (_, Some(Step::Merge { object, body, .. })) => {
                 let set = |now: &Value| plan.set_since(at, now);
                 let guard = plan.guarded(at).is_some();
-                self.merge(object, body, guard, set, false).await
+                self.merge(object, body, guard, set, false, tried).await
             }
             _ => Ok(()),
-        };
-        done.map_err(|fault| told(back, &fault))
+        }
     }
 
     /// Writes what the step at `at` writes; with `dry` only has it checked.
-    pub(super) async fn write(&self, plan: &Plan, at: usize, dry: bool) -> Result<(), Fault> {
+    pub(super) async fn write(
+        &self,
+        plan: &Plan,
+        at: usize,
+        dry: bool,
+        tried: &mut Tried,
+    ) -> Result<(), Fault> {
         match &plan.steps[at].step {
-            Step::Scale { object, to, .. } => self.scale(object, *to, dry).await,
-            Step::Weights { edit, .. } => self.weigh(edit, dry).await,
+            Step::Scale { object, to, .. } => self.scale(object, *to, dry, tried).await,
+            Step::Weights { edit, .. } => self.weigh(edit, dry, tried).await,
             Step::Merge { object, body, .. } => {
                 let changed = |now: &Value| plan.changed_since(at, now);
                 let guard = plan.guarded(at).is_some();
-                self.merge(object, body, guard, changed, dry).await
+                self.merge(object, body, guard, changed, dry, tried).await
             }
             Step::Post { .. }
             | Step::Napping { .. }
@@ -79,6 +128,7 @@ impl Hand {
         guard: bool,
         unfit: impl Fn(&Value) -> Option<String>,
         dry: bool,
+        tried: &Tried,
     ) -> Result<(), Fault> {
         let step = Step::Merge {
             object: object.clone(),
@@ -88,12 +138,18 @@ impl Hand {
         let Some(mut write) = step.write() else {
             return Ok(());
         };
-        if !guard {
+        if !guard && !tried.again {
             return self.api.write(&write, dry).await.map(drop);
         }
         let mut again = true;
         loop {
             let now: Value = self.api.get(&object.path(), None).await?;
+            if tried.again && has(&now, body) {
+                return Ok(());
+            }
+            if !guard {
+                return self.api.write(&write, dry).await.map(drop);
+            }
             if let Some(why) = unfit(&now) {
                 return Err(Fault::Changed(why));
             }
@@ -107,9 +163,15 @@ impl Hand {
 
     /// Replicas: read, then written with what was read as the guard. Somebody may write between the two: once more, where
     /// the number is still the one that was read first.
-    async fn scale(&self, object: &Object, to: u32, dry: bool) -> Result<(), Fault> {
+    async fn scale(
+        &self,
+        object: &Object,
+        to: u32,
+        dry: bool,
+        tried: &mut Tried,
+    ) -> Result<(), Fault> {
         let path = format!("{}/scale", object.path());
-        let mut first: Option<(Value, String)> = None;
+        let mut first = true;
         loop {
             let now: Value = self.api.get(&path, None).await?;
             let version = now["metadata"]["resourceVersion"].as_str();
@@ -117,19 +179,18 @@ impl Hand {
             // Who wakes never takes away what somebody else asked for meanwhile.
             let is = replicas.as_u64().unwrap_or(0);
             let enough = to > 0 && is > u64::from(to);
-            if let Some((_, why)) = first.take_if(|(before, _)| *before != replicas) {
-                // Where somebody wants the same there is nothing to fight about.
-                return if is == u64::from(to) || enough {
-                    Ok(())
-                } else {
-                    Err(Fault::Changed(why))
-                };
-            }
-            if enough {
+            // Where somebody wants the same, or it was done before, there is nothing to do.
+            if enough || is == u64::from(to) && tried.replicas.is_some() {
                 return Ok(());
             }
+            let before = tried.replicas.get_or_insert_with(|| replicas.clone());
+            if *before != replicas {
+                return Err(Fault::Changed(format!(
+                    "somebody asked for {is} meanwhile, and {before} was looked at"
+                )));
+            }
             match self.api.write(&scale(object, to, version), dry).await {
-                Err(Fault::Changed(why)) if first.is_none() => first = Some((replicas, why)),
+                Err(Fault::Changed(_)) if first => first = false,
                 other => return other.map(drop),
             }
         }
@@ -159,43 +220,86 @@ impl Hand {
     }
 
     /// Weights: the route is read again, and written only where it is still what was looked at.
-    async fn weigh(&self, edit: &Edit, dry: bool) -> Result<(), Fault> {
-        let now: Value = self.api.get(&edit.route.path(), None).await?;
-        for rule in &edit.rules {
-            let refs = now["spec"]["rules"][rule.at]["backendRefs"].as_array();
-            let same = refs.is_some_and(|refs| {
-                refs.len() == rule.refs.len()
-                    && refs.iter().zip(&rule.refs).all(|(is, (name, was, _))| {
-                        is["name"].as_str() == Some(name)
-                            && is["weight"].as_u64().unwrap_or(1) == u64::from(was.unwrap_or(1))
-                    })
-            });
-            if !same {
+    async fn weigh(&self, edit: &Edit, dry: bool, tried: &Tried) -> Result<(), Fault> {
+        let mut again = true;
+        loop {
+            let now: Value = self.api.get(&edit.route.path(), None).await?;
+            let marked = now["metadata"]["annotations"][mark::KEY].as_str();
+            let ours = marked.is_some_and(|it| it == edit.mark.text());
+            if tried.again && ours && weighs(&now, edit, |(_, _, is)| *is).is_none() {
+                return Ok(());
+            }
+            if let Some(at) = weighs(&now, edit, |(_, was, _)| was.unwrap_or(1)) {
                 return Err(Fault::Changed(format!(
-                    "rule {} of {} is not what it was when you looked",
-                    rule.at, edit.route
+                    "rule {at} of {} is not what it was when you looked",
+                    edit.route
                 )));
             }
+            let mut edit = edit.clone();
+            edit.resource_version = now["metadata"]["resourceVersion"]
+                .as_str()
+                .unwrap_or_default()
+                .into();
+            edit.annotated = now["metadata"]["annotations"].is_object();
+            match self.api.write(&edit.write(), dry).await {
+                // Its status is written often, which moves its version.
+                Err(Fault::Changed(_)) if again => again = false,
+                other => return other.map(drop),
+            }
         }
-        let mut edit = edit.clone();
-        edit.resource_version = now["metadata"]["resourceVersion"]
-            .as_str()
-            .unwrap_or_default()
-            .into();
-        edit.annotated = now["metadata"]["annotations"].is_object();
-        self.api.write(&edit.write(), dry).await.map(drop)
+    }
+}
+
+/// The first rule of a route that has other targets, or other weights than are `wanted` of it.
+fn weighs(
+    route: &Value,
+    edit: &Edit,
+    wanted: impl Fn(&(Box<str>, Option<u32>, u32)) -> u32,
+) -> Option<usize> {
+    let differs = |rule: &&crate::fleet::cluster::plan::RuleEdit| {
+        let refs = route["spec"]["rules"][rule.at]["backendRefs"].as_array();
+        !refs.is_some_and(|refs| {
+            refs.len() == rule.refs.len()
+                && refs.iter().zip(&rule.refs).all(|(is, want)| {
+                    is["name"].as_str() == Some(&want.0)
+                        && is["weight"].as_u64().unwrap_or(1) == u64::from(wanted(want))
+                })
+        })
+    };
+    edit.rules.iter().find(differs).map(|rule| rule.at)
+}
+
+/// Whether an object already is as a merge patch makes it.
+fn has(now: &Value, patch: &Value) -> bool {
+    match patch {
+        Value::Object(map) => map.iter().all(|(key, want)| match now.get(key) {
+            Some(is) => has(is, want),
+            None => want.is_null() || want.as_object().is_some_and(|_| has(&Value::Null, want)),
+        }),
+        other => now == other,
     }
 }
 
 /// What a step ran into, for people.
 pub(super) fn told(step: &Step, fault: &Fault) -> String {
     match fault {
-        Fault::Changed(why) | Fault::Unfit(why) => {
+        Fault::Changed(why) => {
             format!(
                 "{}: it is not what you looked at any more ({why}); look again",
                 step.words()
             )
         }
+        Fault::Unfit(why) => format!("{}: the API server does not take it: {why}", step.words()),
         other => format!("{}: {other}", step.words()),
+    }
+}
+
+/// Why a step was not done, for people.
+pub(super) fn why_undone(step: &Step, why: &Undone) -> String {
+    match why {
+        Undone::Fault(fault) => told(step, fault),
+        Undone::Worn(fault) => format!("{}{}", told(step, fault), tried()),
+        Undone::Engine(why) => format!("{}: {why}", step.words()),
+        Undone::Stopped(why) => format!("{}: {why}", step.words()),
     }
 }

@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 
 use super::Wanted;
 use super::record::{self, Kept, Records};
+use super::seen::sees_something;
 use crate::actuator::Actuator;
 use crate::actuator::kube::Hand;
 use crate::cli::exit::{Ended, Kind};
@@ -39,7 +40,7 @@ pub(in crate::cli) struct Open {
     /// What is written down, and the thread that writes.
     kept: Kept,
     /// How each cluster is reached, and the namespaces that are looked at.
-    reached: Vec<(Api, Vec<String>)>,
+    pub(super) reached: Vec<(Api, Vec<String>)>,
 }
 
 impl Open {
@@ -85,7 +86,10 @@ impl Open {
         let http = web::client().map_err(anyhow::Error::msg)?;
         let hands = apis
             .iter()
-            .map(|(api, _)| Hand::new(api.clone(), http.clone(), clock, shutdown.clone()))
+            .map(|(api, settings)| {
+                let hand = Hand::new(api.clone(), http.clone(), shutdown.clone());
+                hand.reaching(settings.reach)
+            })
             .collect();
         let actuator = Actuator::new(std::collections::HashMap::new(), http.clone()).on(hands);
         let hub = hub::start(fleet, actuator, journal, clock, shutdown.clone());
@@ -112,6 +116,11 @@ impl Open {
             kept,
             reached,
         })
+    }
+
+    /// Whether an earlier console has left a record of it.
+    pub(in crate::cli) fn is_recorded(&self) -> bool {
+        self.kept.is_there()
     }
 
     /// The port to it.
@@ -264,23 +273,4 @@ fn forget() {
         // The terminal may be gone; the end says all the same.
         let _ = write!(io::stderr(), "\r\x1b[K");
     }
-}
-
-/// That nothing may be seen is no empty fleet.
-fn sees_something(fleet: &Fleet) -> Result<()> {
-    if !fleet.backends.is_empty() {
-        return Ok(());
-    }
-    for cluster in &fleet.clusters {
-        for part in &cluster.parts {
-            if let PartState::Forbidden { why } = &part.state
-                && matches!(&*part.resource, "deployments.apps" | "pods")
-            {
-                let what = format!("{}: {why}", cluster.name);
-                let hint = "name the namespaces that you may see with --namespace, or ask for a role like examples/kubernetes/read-only.yaml";
-                return Err(Ended::new(Kind::Refused, what, hint).into());
-            }
-        }
-    }
-    Ok(())
 }

@@ -179,6 +179,8 @@ pub(super) fn command<'v>(
         | Verb::Requests { .. }
         | Verb::Audit { .. }
         | Verb::Wakes { .. }
+        | Verb::Events { .. }
+        | Verb::Doctor { .. }
         | Verb::Cost { .. } => anyhow::bail!("this verb only looks"),
     })
 }

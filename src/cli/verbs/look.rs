@@ -79,7 +79,9 @@ fn row(fleet: &Fleet, b: &Backend) -> Vec<String> {
         b.model.to_string(),
         b.id.to_string(),
         format!("{}{drained}", state(b)),
-        ago(fleet.now - b.state.since()),
+        fleet
+            .knows_since(b)
+            .map_or(NONE.to_owned(), |since| ago(fleet.now - since)),
         b.weight.to_string(),
         b.live
             .share
@@ -183,26 +185,6 @@ fn request(record: &RequestRecord) -> Vec<String> {
     ]
 }
 
-pub(super) fn audit(fleet: &Fleet, number: usize, output: Output) -> Result<()> {
-    let newest: Vec<_> = newest(&fleet.audit, number).collect();
-    if output == Output::Json {
-        return table::document(json!({"audit": newest}));
-    }
-    let rows: Vec<Vec<String>> = newest
-        .into_iter()
-        .map(|entry| {
-            vec![
-                clock(entry.at),
-                entry.by.name().to_owned(),
-                entry.verb.clone(),
-                entry.target.clone(),
-                entry.result.clone(),
-            ]
-        })
-        .collect();
-    table::print(&["TIME", "WHO", "WHAT", "TO", "RESULT"], &rows)
-}
-
 pub(super) fn wakes(fleet: &Fleet, of: Option<&str>, output: Output) -> Result<()> {
     let backends: Vec<&Arc<Backend>> = match of {
         Some(name) => vec![names::backend(fleet, name)?],
@@ -237,7 +219,18 @@ pub(super) fn wakes(fleet: &Fleet, of: Option<&str>, output: Output) -> Result<(
     table::print(&["TIME", "BACKEND", "BY", ">TOOK", "END", "STAGES"], &rows)
 }
 
-pub(super) fn cost(fleet: &Fleet, output: Output) -> Result<()> {
+/// What is said where nobody has ever watched.
+const UNWATCHED: &str = "no console has watched this cluster from here yet: run the console, or give [[cluster]] a prometheus";
+
+pub(super) fn cost(fleet: &Fleet, watched: bool, output: Output) -> Result<()> {
+    if !watched {
+        return match output {
+            Output::Json => table::document(json!({
+                "dollars": null, "dollars_per_hour": fleet.burn(), "backends": [], "note": UNWATCHED,
+            })),
+            Output::Table => table::say(UNWATCHED),
+        };
+    }
     let per_million = |b: &Backend| b.ledger.per_million_output();
     if output == Output::Json {
         let told: Vec<_> = fleet

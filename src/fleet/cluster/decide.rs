@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
+use super::PartState;
 use super::busy;
 use super::keda;
 use super::mark::{Before, Mark};
@@ -28,7 +29,7 @@ impl Fleet {
             Command::Force { command } => (&**command, true),
             other => (other, false),
         };
-        let plan = match command {
+        let mut plan = match command {
             Command::Wake { backend }
             | Command::Sleep { backend }
             | Command::Drain { backend }
@@ -36,7 +37,8 @@ impl Fleet {
             | Command::Pin { backend, .. }
             | Command::Unpin { backend } => {
                 let (b, place) = self.placed(backend)?;
-                let mut plan = begin(command, Some(backend), place, by, now);
+                let user = self.user_of(&place.cluster);
+                let mut plan = begin(command, Some(backend), place, by, user, now);
                 self.plan_backend(&mut plan, command, b, place, force)
                     .map_err(|(what, hint)| Refusal {
                         kind: RefusalKind::Refused,
@@ -67,6 +69,7 @@ impl Fleet {
             }
         };
         self.permitted(&plan)?;
+        plan.warnings.extend(self.left_out(&plan));
         Ok(plan)
     }
 
@@ -79,12 +82,15 @@ impl Fleet {
         force: bool,
     ) -> Result<(), (String, String)> {
         several(place, force)?;
-        let here = |it: &&Rule| it.cluster == place.cluster;
-        let rules: Vec<&Rule> = self.rules_of(&b.model).filter(here).collect();
+        let rules = self.rules_to(&b.id, place);
         let healthy = |id: &BackendId| self.backend(id).is_some_and(|it| it.takes_traffic());
         match command {
             Command::Wake { .. } => {
                 if let (Phase::Broken { reason }, false) = (&place.phase, force) {
+                    if place.pods == 0 {
+                        let hint = "mend that: it is tried again by itself, at once after a sleep";
+                        return Err((format!("it is asked for already: {reason}"), hint.into()));
+                    }
                     return Err((
                         format!("its pods are there and fail: {reason}"),
                         "mend that, and delete the pod to have it tried at once".into(),
@@ -104,12 +110,18 @@ impl Fleet {
                         "drain it (d): that takes the weight off first".into(),
                     ));
                 }
-                if place.pods > 0 && !force {
+                if sleep::waits(place, force) {
                     plan.holds_lease = true;
                     plan.then(Step::Idle);
                 }
                 pin::lift(plan, b, place);
-                sleep::to_zero(plan, place)
+                if !force && let Some(why) = self.routes_unknown(place) {
+                    return Err((
+                        format!("whether anything leads to it is not known: {why}"),
+                        "ask for a role like examples/kubernetes/read-only.yaml, or wait until the routes are followed again; or use --force".into(),
+                    ));
+                }
+                sleep::to_zero(plan, place, force)
             }
             Command::Drain { .. } => {
                 plan.mark.prev.weights = weights_now(&rules, &b.id);
@@ -162,6 +174,31 @@ impl Fleet {
             .flat_map(|it| it.routes.iter())
     }
 
+    /// The rules of its cluster that lead to a backend, whatever model they are for: it may answer to several names.
+    pub fn rules_to(&self, id: &BackendId, place: &Place) -> Vec<&Rule> {
+        let all = self.models.iter().flat_map(|it| it.routes.iter());
+        let leads = |rule: &&Rule| {
+            let mut refs = rule.refs.iter();
+            rule.cluster == place.cluster && refs.any(|it| it.backend.as_ref() == Some(id))
+        };
+        all.filter(leads).collect()
+    }
+
+    /// Why routes of its cluster may lead to it that are not seen; `None` where all of them are.
+    fn routes_unknown(&self, place: &Place) -> Option<String> {
+        let cluster = self.clusters.iter().find(|it| it.name == place.cluster)?;
+        let routes = [Kind::HttpRoute, Kind::AiGatewayRoute].map(Kind::resource);
+        let mut parts = cluster.parts.iter();
+        parts.find_map(|it| match &it.state {
+            _ if !routes.contains(&it.resource) => None,
+            PartState::Followed | PartState::Absent => None,
+            PartState::Loading => Some(format!("{} were not listed yet", it.resource)),
+            PartState::Forbidden { why } | PartState::Stale { why, .. } => {
+                Some(format!("{}: {why}", it.resource))
+            }
+        })
+    }
+
     fn placed(&self, id: &BackendId) -> Result<(&Backend, &Place), Refusal> {
         let b = self.backend(id).ok_or_else(|| Refusal {
             kind: RefusalKind::NotFound,
@@ -197,10 +234,11 @@ fn begin(
     backend: Option<&BackendId>,
     place: &Place,
     by: &Actor,
+    user: Option<&str>,
     now: DateTime<Utc>,
 ) -> Plan {
     let of = backend.map_or("", |it| it.within(&place.cluster));
-    let mut mark = marked(command, of, by, now);
+    let mut mark = marked(command, of, by, user, now);
     mark.prev = Before {
         replicas: Some(place.wanted),
         ..Before::default()
@@ -220,11 +258,20 @@ fn begin(
     }
 }
 
-pub(super) fn marked(command: &Command, of: &str, by: &Actor, now: DateTime<Utc>) -> Mark {
+///
+/// `user`: who this program is to the cluster; it is written down where it is not the operator's own name.
+pub(super) fn marked(
+    command: &Command,
+    of: &str,
+    by: &Actor,
+    user: Option<&str>,
+    now: DateTime<Utc>,
+) -> Mark {
     Mark {
         op: command.verb().to_owned(),
         of: of.to_owned(),
         by: by.name().to_owned(),
+        user: user.filter(|it| *it != by.name()).map(Into::into),
         at: now,
         id: format!("{}-{:x}", by.name(), now.timestamp_micros()),
         ..Mark::default()
@@ -235,6 +282,7 @@ pub(super) fn marked(command: &Command, of: &str, by: &Actor, now: DateTime<Utc>
 pub fn wakes_to(place: &Place) -> u32 {
     let before = place.mark.as_ref().and_then(|mark| mark.prev.replicas);
     let wanted = place.wanted.max(before.unwrap_or(0)).max(1);
+    let wanted = if place.is_spread() { 1 } else { wanted };
     match &place.autoscaler {
         Autoscaler::Hpa { min, max, .. } | Autoscaler::Keda { min, max, .. } => {
             wanted.max(*min).min((*max).max(1))

@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::hpa;
 use super::object::{Kind, Object};
 use super::plan::{Plan, Step};
 
@@ -33,8 +34,11 @@ impl Plan {
         });
         let earlier: Vec<&Value> = earlier.collect();
         leaves.iter().find_map(|(path, wanted)| {
-            let before = find(back?, path)?;
             let is = find(now, path).unwrap_or(&Value::Null);
+            if takes_all(object, path, wanted) {
+                return own_behavior(is);
+            }
+            let before = find(back?, path)?;
             let ours = earlier.iter().any(|it| find(it, path).is_some());
             let fits = ours || is == *wanted || is == before;
             (!fits).then(|| said(path, is, before))
@@ -43,12 +47,15 @@ impl Plan {
 
     /// What somebody set after the step at `at`, which taking it back would write over.
     pub fn set_since(&self, at: usize, now: &Value) -> Option<String> {
-        let (_, body, back) = self.merge_at(at)?;
+        let (object, body, back) = self.merge_at(at)?;
         let mut leaves = Vec::new();
         walk(back?, &mut Vec::new(), &mut leaves);
         leaves.iter().find_map(|(path, before)| {
-            let ours = find(body, path)?;
             let is = find(now, path).unwrap_or(&Value::Null);
+            if takes_all(object, path, before) {
+                return own_behavior(is);
+            }
+            let ours = find(body, path)?;
             let fits = is == ours || is == *before;
             (!fits).then(|| said(path, is, ours))
         })
@@ -65,6 +72,16 @@ impl Plan {
         };
         Some((object, body, back))
     }
+}
+
+/// Whether all that says how an autoscaler behaves is taken away: the API server filled in what nobody wrote.
+fn takes_all(object: &Object, path: &[&str], to: &Value) -> bool {
+    object.kind == Kind::HorizontalPodAutoscaler && to.is_null() && *path == hpa::BEHAVIOR
+}
+
+/// That somebody gave it a behavior meanwhile.
+fn own_behavior(is: &Value) -> Option<String> {
+    (!hpa::is_plain(is)).then(|| "somebody gave it a behavior of its own".to_owned())
 }
 
 /// Every value that a patch sets, with where.

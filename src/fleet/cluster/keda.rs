@@ -75,10 +75,13 @@ pub(super) fn wake(plan: &mut Plan, place: &Place, replicas: u32, tail: bool) {
         ..mark.clone()
     };
     let to = replicas.max(min.max(1));
-    let scale = |to: u32| Step::Scale {
-        object: place.scaled.clone(),
-        to,
-        why: format!("scale {} to {to}", place.scaled),
+    let scale = |replicas: u32| {
+        let to = place.scale_for(replicas);
+        Step::Scale {
+            object: place.scaled.clone(),
+            to,
+            why: format!("scale {} to {to}", place.scaled),
+        }
     };
     if !can_force(*version) {
         warn_of_pause(plan, place);

@@ -2,6 +2,8 @@
 
 use chrono::{DateTime, Utc};
 
+use super::decide::has_weight;
+use super::object::Object;
 use super::place::{Autoscaler, Phase, Place};
 use super::{Cluster, PartState};
 use crate::fleet::finding::{Finding, Severity};
@@ -29,10 +31,38 @@ impl Fleet {
                 out.extend(self.look_at_place(b, place));
             }
         }
+        out.extend(self.refused_routes());
         for cluster in &self.clusters {
             out.extend(stale(cluster));
             out.extend(unseen(cluster));
+            out.extend(odd(cluster));
             out.extend(spare(cluster));
+        }
+        out
+    }
+
+    /// Routes that a gateway does not take as they stand: what they say is not what happens.
+    fn refused_routes(&self) -> Vec<Finding> {
+        let mut said: Vec<(&str, &Object)> = Vec::new();
+        let mut out = Vec::new();
+        for rule in self.models.iter().flat_map(|it| &it.routes) {
+            let (true, Err(why)) = (rule.refused, &rule.programmed) else {
+                continue;
+            };
+            if said.contains(&(&*rule.cluster, &rule.route)) {
+                continue;
+            }
+            said.push((&rule.cluster, &rule.route));
+            let mut with_weight = rule.refs.iter().filter(|it| it.share() > 0);
+            out.push(Finding {
+                severity: Severity::Critical,
+                backend: with_weight.find_map(|it| it.backend.clone()),
+                what: format!(
+                    "{} is refused by its gateway: {why}; requests that it is for fail, or go by what it said before",
+                    rule.route
+                ),
+                keys: vec![('\n', "look".into()), ('r', "routing".into())],
+            });
         }
         out
     }
@@ -118,13 +148,8 @@ impl Fleet {
             b.state,
             State::Asleep { .. } | State::Waking(_) | State::Failed(_)
         );
-        let rule = self.rules_of(&b.model).find(|rule| {
-            let mut mine = rule
-                .refs
-                .iter()
-                .filter(|it| it.backend.as_ref() == Some(&b.id));
-            mine.any(|it| it.share() > 0)
-        });
+        let rules = self.rules_to(&b.id, place);
+        let rule = rules.iter().find(|rule| has_weight(rule, &b.id));
         if let (true, Some(rule)) = (down, rule) {
             let what = format!(
                 "it is {} and {} still sends it weight {}: those requests fail, a route has no failover",
@@ -192,6 +217,19 @@ fn unseen(cluster: &Cluster) -> impl Iterator<Item = Finding> {
             return None;
         };
         let what = format!("{what} is not known: {why}");
+        Some(of_cluster(cluster, Severity::Warning, &what))
+    })
+}
+
+/// What is there and not understood: whatever it stands for is missing from the screen.
+fn odd(cluster: &Cluster) -> impl Iterator<Item = Finding> {
+    cluster.parts.iter().filter_map(|part| {
+        let odd = part.odd.as_ref()?;
+        let (resource, first, why) = (&part.resource, &odd.first, &odd.why);
+        let what = match odd.count {
+            1 => format!("{first} of {resource} is not understood and not shown: {why}"),
+            n => format!("{n} of {resource} are not understood and not shown ({first}: {why}; …)"),
+        };
         Some(of_cluster(cluster, Severity::Warning, &what))
     })
 }

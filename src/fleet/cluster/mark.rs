@@ -20,6 +20,9 @@ pub struct Mark {
     pub of: String,
     /// Who.
     pub by: String,
+    /// As whom to the cluster, where that is somebody else: a token's user, or the one who is impersonated.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
     /// When it was asked for.
     pub at: DateTime<Utc>,
     /// Why, where somebody said.
@@ -95,6 +98,14 @@ impl Mark {
         }
     }
 
+    /// Who did it, and as whom to the cluster.
+    pub fn who(&self) -> String {
+        match &self.user {
+            Some(user) => format!("{} as {user}", self.by),
+            None => self.by.clone(),
+        }
+    }
+
     /// It stands: all of it was done, and nobody took it back.
     pub fn stands(&self) -> bool {
         self.done && !self.undone
@@ -111,6 +122,9 @@ impl Mark {
         // Anybody who may annotate could have written it: nothing in it is for a terminal to obey.
         for said in [&mut mark.op, &mut mark.by, &mut mark.reason] {
             said.retain(|c| !c.is_control());
+        }
+        if let Some(user) = &mut mark.user {
+            user.retain(|c| !c.is_control());
         }
         Some(mark)
     }

@@ -1,11 +1,10 @@
 //! Whether this user may do what a plan does, before any of it is tried.
 
-use super::Permit;
-use super::decide::lease_of;
 use super::mark::KEY;
 use super::object::{Kind, Object};
-use super::place::BY_PROXY;
+use super::place::DIRECTLY;
 use super::plan::{Plan, Step, Write};
+use super::{Cluster, Permit, lease_of};
 use crate::fleet::Fleet;
 use crate::fleet::message::{Refusal, RefusalKind};
 
@@ -114,24 +113,34 @@ impl Plan {
 }
 
 impl Fleet {
-    /// Whether this user may do all that a plan does, as far as has been asked.
+    /// Whether this user may make every write of a plan, as far as has been asked.
     pub(super) fn permitted(&self, plan: &Plan) -> Result<(), Refusal> {
         let Some(cluster) = self.clusters.iter().find(|it| it.name == plan.cluster) else {
             return Ok(());
         };
-        let needs = self.needs(plan);
-        let denied = needs.iter().filter(|it| !it.wished).find_map(|need| {
-            let why = cluster.denies(&need.namespace, need.verb, &need.resource())?;
-            Some((need, why))
+        let denied = plan.writes().find_map(|write| {
+            // That who did it is written down is wished for, not needed.
+            let only_tells = write.content_type.contains("merge-patch")
+                && is_only_mark(&write.body)
+                && !plan.holds_lease;
+            let (verb, resource) = (write.verb(), write.resource());
+            let why = cluster.denies(&write.object.namespace, verb, &resource)?;
+            (!only_tells).then(|| {
+                let namespace = &write.object.namespace;
+                format!("may not {verb} {resource} in {namespace}{why}")
+            })
         });
-        let Some((need, why)) = denied else {
+        let denied = denied
+            .or_else(|| holds_none(cluster, plan))
+            .or_else(|| orders_nobody(cluster, plan, self))
+            .or_else(|| lacks(cluster, &self.needs(plan)));
+        let Some(what) = denied else {
             return Ok(());
         };
         let who = cluster.user.as_deref().unwrap_or("this user");
-        let (verb, resource, namespace) = (need.verb, need.resource(), &need.namespace);
         Err(Refusal {
             kind: RefusalKind::Forbidden,
-            what: format!("{who} may not {verb} {resource} in {namespace}{why}"),
+            what: format!("{who} {what}"),
             hint: "ask for a role like examples/kubernetes/operator.yaml".into(),
         })
     }
@@ -150,11 +159,64 @@ impl Fleet {
     }
 
     fn needs(&self, plan: &Plan) -> Vec<Need> {
-        let of = plan.backend.as_ref().and_then(|id| self.backend(id));
-        let place = of.and_then(|b| b.place.as_deref());
-        let by_proxy = place.is_some_and(|it| it.read_by.as_deref() == Some(BY_PROXY));
-        plan.needs(by_proxy)
+        plan.needs(reached(plan, self).is_some())
     }
+
+    /// What of a plan will be left out, as this user may not do it.
+    pub(super) fn left_out(&self, plan: &Plan) -> Option<String> {
+        let cluster = self.clusters.iter().find(|it| it.name == plan.cluster)?;
+        let asks = plan.steps.iter().any(|it| it.step == Step::Answers);
+        let namespace = reached(plan, self).filter(|_| asks)?;
+        let why = cluster.denies(&namespace, "create", POD_PROXY)?;
+        Some(format!(
+            "whether it answers is not tried: you may not create {POD_PROXY} in {namespace}{why}"
+        ))
+    }
+}
+
+/// That something that is needed besides may not be done.
+fn lacks(cluster: &Cluster, needs: &[Need]) -> Option<String> {
+    needs.iter().filter(|it| !it.wished).find_map(|need| {
+        let why = cluster.denies(&need.namespace, need.verb, &need.resource())?;
+        let (verb, resource, namespace) = (need.verb, need.resource(), &need.namespace);
+        Some(format!("may not {verb} {resource} in {namespace}{why}"))
+    })
+}
+
+/// What talks to a pod through the API.
+const POD_PROXY: &str = "pods/proxy";
+
+/// That the lease of a plan cannot be held.
+fn holds_none(cluster: &Cluster, plan: &Plan) -> Option<String> {
+    let lease = plan.holds_lease.then(|| lease_of(plan))?;
+    let resource = lease.kind.resource();
+    ["create", "update"].iter().find_map(|verb| {
+        let why = cluster.denies(&lease.namespace, verb, &resource)?;
+        Some(format!(
+            "may not {verb} {resource} in {}{why}: a {} takes several steps, and holds a lease so that nobody crosses them",
+            lease.namespace, plan.mark.op
+        ))
+    })
+}
+
+/// That the engines cannot be told what a plan tells them.
+fn orders_nobody(cluster: &Cluster, plan: &Plan, fleet: &Fleet) -> Option<String> {
+    let posts = plan
+        .steps
+        .iter()
+        .any(|it| matches!(it.step, Step::Post { .. }));
+    let namespace = reached(plan, fleet).filter(|_| posts)?;
+    let why = cluster.denies(&namespace, "create", POD_PROXY)?;
+    Some(format!(
+        "may not create {POD_PROXY} in {namespace}{why}: its engines are told to sleep and to wake through it"
+    ))
+}
+
+/// The namespace whose pods a plan talks to through the API; `None` where it does so directly, or not at all.
+fn reached(plan: &Plan, fleet: &Fleet) -> Option<Box<str>> {
+    let place = fleet.backend(plan.backend.as_ref()?)?.place.as_ref()?;
+    let far = place.read_by.as_deref() != Some(DIRECTLY);
+    far.then(|| place.workload.namespace.clone())
 }
 
 /// Whether a patch does nothing but write a mark.

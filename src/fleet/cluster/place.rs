@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::mark::Mark;
-use super::object::Object;
+use super::object::{Kind, Object};
 use crate::fleet::id::BackendId;
 use crate::fleet::money::Usd;
 use crate::fleet::wake::Stage;
@@ -36,6 +36,10 @@ pub struct Place {
     pub autoscaler: Autoscaler,
     /// Ready pods, for pins and for what is asked of engines.
     pub live_pods: Vec<LivePod>,
+    /// Pods on which requests may run: they are ready, or were since their engine started. One that is too busy for its
+    /// readiness probe is among them.
+    #[serde(default)]
+    pub serving: Vec<Box<str>>,
     /// Where engines listen.
     pub port: u16,
     /// The engines can sleep in their pods.
@@ -149,6 +153,9 @@ pub enum Autoscaler {
         max: u32,
         /// `behavior.scaleDown.selectPolicy`.
         down: Option<Box<str>>,
+        /// Nothing else of its behavior is anybody's own.
+        #[serde(default)]
+        plain: bool,
         /// Why it is not active, where it says so.
         inactive: Option<Box<str>>,
     },
@@ -190,6 +197,8 @@ pub struct Rule {
     pub refs: Vec<Ref>,
     /// Whether the gateways have it as it stands; or why not.
     pub programmed: Result<(), Box<str>>,
+    /// A gateway has said that it does not take it as it stands: more than that it has not come to it yet.
+    pub refused: bool,
     /// What was done to the route last.
     pub mark: Option<Mark>,
 }
@@ -221,6 +230,18 @@ pub struct Weighted {
     pub rule: usize,
     /// The names and weights, in order.
     pub weights: Vec<(Box<str>, u32)>,
+}
+
+impl Weighted {
+    /// The weight of the target that stands at `at` and is called `name`: there, or where the only one of that name is.
+    pub fn of(&self, at: usize, name: &str) -> Option<u32> {
+        let named = |it: &&(Box<str>, u32)| *it.0 == *name;
+        if let Some(there) = self.weights.get(at).filter(named) {
+            return Some(there.1);
+        }
+        let mut all = self.weights.iter().filter(named);
+        all.next().filter(|_| all.next().is_none()).map(|it| it.1)
+    }
 }
 
 /// A machine that exists for a backend.
@@ -303,6 +324,21 @@ impl Place {
     /// Dollars an hour for the machines that exist for it; `None` where a price is not known.
     pub fn burn(&self) -> Option<Usd> {
         self.nodes.iter().map(Machine::share).sum()
+    }
+
+    /// What is written to its scale for so many replicas: a Workspace's StatefulSet has a pod for each machine that its one
+    /// engine is spread over.
+    pub fn scale_for(&self, replicas: u32) -> u32 {
+        if self.is_spread() {
+            replicas.min(1) * self.pods_a_replica
+        } else {
+            replicas
+        }
+    }
+
+    /// One replica is all that it can have.
+    pub fn is_spread(&self) -> bool {
+        matches!(self.owner, Owner::Workspace(_)) && self.scaled.kind == Kind::StatefulSet
     }
 
     /// The autoscaler in words, for people.

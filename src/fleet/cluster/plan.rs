@@ -284,8 +284,8 @@ pub fn scale(object: &Object, to: u32, version: Option<&str>) -> Write {
 }
 
 impl Edit {
-    /// For these rules of a route, with what is wanted by name.
-    pub fn of(rule: &Rule, wanted: &[(Box<str>, u32)], mark: &Mark) -> Self {
+    /// For a rule of a route, with what is wanted of each of its targets in order.
+    pub fn of(rule: &Rule, wanted: &[Option<u32>], mark: &Mark) -> Self {
         Self {
             route: rule.route.clone(),
             resource_version: rule.resource_version.clone(),
@@ -346,9 +346,9 @@ impl Edit {
             let known = before
                 .iter()
                 .find(|it| it.rule == rule.at && it.route == self.route);
-            let of = |name: &str| known?.weights.iter().find(|(it, _)| **it == *name);
-            let refs = rule.refs.iter().map(|(name, was, is)| {
-                let stood = of(name).map_or(was.unwrap_or(1), |(_, weight)| *weight);
+            let refs = rule.refs.iter().enumerate().map(|(i, (name, was, is))| {
+                let stood = known.and_then(|it| it.of(i, name));
+                let stood = stood.unwrap_or(was.unwrap_or(1));
                 (name.clone(), Some(*is), stood)
             });
             RuleEdit {
@@ -365,12 +365,11 @@ impl Edit {
 }
 
 impl RuleEdit {
-    /// The wanted weights; who is not named keeps its own.
-    pub fn of(rule: &Rule, wanted: &[(Box<str>, u32)]) -> Self {
-        let refs = rule.refs.iter().map(|it| {
-            let new = wanted.iter().find(|(name, _)| *name == it.name);
-            let new = new.map_or(it.share(), |(_, weight)| *weight);
-            (it.name.clone(), it.weight, new)
+    /// What is wanted of each target in order, as two may have one name in two namespaces; the others keep their own.
+    pub fn of(rule: &Rule, wanted: &[Option<u32>]) -> Self {
+        let refs = rule.refs.iter().enumerate().map(|(i, it)| {
+            let new = wanted.get(i).copied().flatten();
+            (it.name.clone(), it.weight, new.unwrap_or(it.share()))
         });
         Self {
             at: rule.at,
@@ -472,9 +471,10 @@ mod tests {
             annotated: false,
             refs: vec![target("llama-70b", Some(90)), target("azure", None)],
             programmed: Ok(()),
+            refused: false,
             mark: None,
         };
-        let wanted = [("llama-70b".into(), 0), ("azure".into(), 100)];
+        let wanted = [Some(0), Some(100)];
         let edit = Edit::of(&rule, &wanted, &Mark::default());
         let write = edit.write();
         let Value::Array(patch) = write.body else {

@@ -5,6 +5,7 @@
 
 use serde_json::json;
 
+use super::hpa::choosing;
 use super::keda;
 use super::mark::Mark;
 use super::nap;
@@ -14,7 +15,13 @@ use super::wake::{MIN_SCALE, STOP, scale};
 use crate::fleet::id::BackendId;
 
 /// Adds what puts a backend to sleep once nothing runs on it.
-pub(super) fn to_zero(plan: &mut Plan, place: &Place) -> Result<(), (String, String)> {
+pub(super) fn to_zero(plan: &mut Plan, place: &Place, force: bool) -> Result<(), (String, String)> {
+    if let (Owner::Workspace(object), false, false) = (&place.owner, place.naps, force) {
+        return Err((
+            format!("{object} has no replicas: its engine can be unloaded, and its machine stays billed"),
+            "delete the Workspace to give the machine back, make it an InferenceSet; or unload it with --force".into(),
+        ));
+    }
     let done = plan.mark.closed();
     if place.naps {
         return nap::sleep(plan, place, &done);
@@ -110,10 +117,10 @@ pub(super) fn drain(
         );
         plan.then(Step::Programmed { route });
     }
-    if place.pods > 0 && !force {
+    if waits(place, force) {
         plan.then(Step::Silent).then(Step::Idle);
     }
-    to_zero(plan, place)?;
+    to_zero(plan, place, force)?;
     // Its pods end: weight that came back now would lead to nobody.
     plan.stands_from = Some(plan.steps.len());
     unfreeze(plan, place);
@@ -121,6 +128,11 @@ pub(super) fn drain(
         plan.then(Step::Gone);
     }
     Ok(())
+}
+
+/// Whether what runs is waited for. A Workspace is only ever unloaded by force, which is no wish to end what runs there.
+pub(super) fn waits(place: &Place, force: bool) -> bool {
+    place.pods > 0 && (!force || matches!(place.owner, Owner::Workspace(_)))
 }
 
 /// Else falling load has the autoscaler end pods that are busy.
@@ -152,13 +164,13 @@ fn freeze(plan: &mut Plan, place: &Place) {
             plan.or_back(
                 merge(
                     object,
-                    policy(Some("Disabled")),
+                    choosing(Some("Disabled")),
                     &mark,
                     "stop it from scaling down",
                 ),
                 merge(
                     object,
-                    policy(before.as_deref()),
+                    choosing(before.as_deref()),
                     &mark,
                     "let it scale down again",
                 ),
@@ -177,15 +189,11 @@ fn unfreeze(plan: &mut Plan, place: &Place) {
         let done = plan.mark.closed();
         plan.then(merge(
             object,
-            policy(done.prev.policy.as_deref()),
+            choosing(done.prev.policy.as_deref()),
             &done,
             "let it scale down again",
         ));
     }
-}
-
-fn policy(select: Option<&str>) -> serde_json::Value {
-    json!({"spec": {"behavior": {"scaleDown": {"selectPolicy": select}}}})
 }
 
 /// Edits that leave `backend` nothing, one for each route. What it had goes to the others of its rule: in their own
@@ -199,6 +207,15 @@ fn without(
 ) -> Result<Vec<Edit>, (String, String)> {
     let mut edits: Vec<Edit> = Vec::new();
     for rule in rules {
+        if let (true, Err(why), false) = (rule.refused, &rule.programmed, force) {
+            return Err((
+                format!(
+                    "{} is refused by its gateway ({why}): new weights would not be in force",
+                    rule.route
+                ),
+                "mend the route first; or drain with --force".into(),
+            ));
+        }
         let mine = |it: &super::place::Ref| it.backend.as_ref() == Some(backend);
         let had: u32 = rule
             .refs
@@ -220,7 +237,7 @@ fn without(
             .filter(able)
             .map(super::place::Ref::share)
             .sum();
-        let first = rule.refs.iter().find(able);
+        let first = rule.refs.iter().position(|it| able(&it));
         let Some(first) = first else {
             if force {
                 // Weight 0 on the only target means something else with every gateway: it is left as it is.
@@ -237,14 +254,10 @@ fn without(
                 "add a healthy hosted backend to the rule, or drain with --force".into(),
             ));
         };
-        let mut wanted: Vec<(Box<str>, u32)> = rule
-            .refs
-            .iter()
-            .filter(|it| mine(it))
-            .map(|it| (it.name.clone(), 0))
-            .collect();
+        let mut wanted: Vec<Option<u32>> =
+            rule.refs.iter().map(|it| mine(it).then_some(0)).collect();
         if others == 0 {
-            wanted.push((first.name.clone(), had));
+            wanted[first] = Some(had);
         } else {
             let unknown = rule
                 .refs
@@ -279,7 +292,7 @@ fn without(
 }
 
 /// One more rule to edit: one patch a route.
-fn add(edits: &mut Vec<Edit>, rule: &Rule, wanted: &[(Box<str>, u32)], mark: &Mark) {
+fn add(edits: &mut Vec<Edit>, rule: &Rule, wanted: &[Option<u32>], mark: &Mark) {
     match edits.iter_mut().find(|it| it.route == rule.route) {
         Some(known) => known.rules.push(RuleEdit::of(rule, wanted)),
         None => edits.push(Edit::of(rule, wanted, mark)),

@@ -114,7 +114,21 @@ impl Fleet {
         b.model = seen.model;
         b.kind = seen.kind;
         b.weight = seen.weight;
-        let Some(place) = seen.place else { return };
+        let Some(place) = seen.place else {
+            b.state = match (seen.down, &b.state) {
+                (Some(why), State::Down { since, .. }) => State::Down {
+                    since: *since,
+                    reason: why.into(),
+                },
+                (Some(why), _) => State::Down {
+                    since: now,
+                    reason: why.into(),
+                },
+                (None, State::Down { .. }) => State::Ready { since: now },
+                (None, other) => other.clone(),
+            };
+            return;
+        };
         let outcome = follow(b, &place, now);
         let mark = place.mark.as_ref().filter(|mark| mark.stands());
         b.pin = place.pin.as_ref().map(|it| Pin {
@@ -131,6 +145,13 @@ impl Fleet {
             since: it.at,
             by: it.by.clone(),
         });
+        // What was read of other pods says nothing of these.
+        let before = b.place.as_ref().map(|it| &it.serving);
+        if before.is_some_and(|it| *it != place.serving)
+            && let State::Draining(drain) = &mut b.state
+        {
+            drain.idle_reads = 0;
+        }
         b.place = Some(place);
         let target = b.full_name();
         for note in outcome.notes {

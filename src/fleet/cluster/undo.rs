@@ -1,7 +1,7 @@
 //! What an operator did last on clusters, by the marks on them, and what takes it back: whoever did it, from wherever.
 
 use super::mark::Mark;
-use super::place::{Place, Ref, Rule, Weighted};
+use super::place::{Place, Rule, Weighted};
 use crate::fleet::message::{Actor, Command, Refusal, RefusalKind};
 use crate::fleet::{Backend, BackendId, Fleet};
 
@@ -101,18 +101,14 @@ impl Fleet {
                     continue;
                 };
                 model = Some(one.id.clone());
-                for (name, weight) in before {
-                    let same = |it: &&Ref| it.name == name;
-                    let id = rule
-                        .refs
-                        .iter()
-                        .find(same)
-                        .and_then(|it| it.backend.clone());
-                    let Some(id) = id else {
-                        return Err(changed(
-                            of,
-                            &format!("{} has no {name} any more", rule.route),
-                        ));
+                let names = before.iter().map(|(name, _)| name);
+                if !names.eq(rule.refs.iter().map(|it| &it.name)) {
+                    let what = format!("{} leads elsewhere now", rule.route);
+                    return Err(changed(of, &what));
+                }
+                for (it, (_, weight)) in rule.refs.iter().zip(before) {
+                    let Some(id) = it.backend.clone() else {
+                        continue;
                     };
                     if !wanted.iter().any(|(known, _)| *known == id) {
                         wanted.push((id, weight));

@@ -1,11 +1,10 @@
 //! Back in service on a cluster.
 
-use serde_json::json;
-
 use super::decide::{verify, wakes_to};
+use super::hpa::choosing_again;
 use super::keda;
 use super::mark::{Before, Mark};
-use super::place::{Autoscaler, Place, Ref, Rule};
+use super::place::{Autoscaler, Place, Ref, Rule, Weighted};
 use super::plan::{Edit, Plan, RuleEdit, Step, annotate, merge};
 use super::wake;
 use crate::fleet::Backend;
@@ -57,10 +56,15 @@ pub(super) fn undrain(
     weights(plan, b, &before, rules, &done);
     if let Some(revision) = place.revision() {
         plan.then(wake::release(revision, &before, &done));
-    } else if let Autoscaler::Hpa { object, down, .. } = &place.autoscaler
+    } else if let Autoscaler::Hpa {
+        object,
+        down,
+        plain,
+        ..
+    } = &place.autoscaler
         && down.as_deref() != before.policy.as_deref()
     {
-        let body = json!({"spec": {"behavior": {"scaleDown": {"selectPolicy": before.policy}}}});
+        let body = choosing_again(before.policy.as_deref(), *plain);
         plan.then(merge(object, body, &done, "let it scale down again"));
     } else if up || b.naps() {
         // A wake of ours that was to be lifted in the end; a pin stays.
@@ -92,7 +96,7 @@ fn weights(plan: &mut Plan, b: &Backend, before: &Before, rules: &[&Rule], done:
             ));
             continue;
         };
-        let wanted = given_back(b, rule, &old.weights);
+        let wanted = given_back(b, rule, old);
         match edits.iter_mut().find(|it| it.route == rule.route) {
             Some(known) => known.rules.push(RuleEdit::of(rule, &wanted)),
             None => edits.push(Edit::of(rule, &wanted, done)),
@@ -109,25 +113,18 @@ fn weights(plan: &mut Plan, b: &Backend, before: &Before, rules: &[&Rule], done:
 
 /// What of the weights of before is a backend's own to have back: its own, and of the others' what they only got in its
 /// place. What somebody changed meanwhile stays.
-fn given_back(b: &Backend, rule: &Rule, before: &[(Box<str>, u32)]) -> Vec<(Box<str>, u32)> {
-    let mine = |name: &str| {
-        let it = rule.refs.iter().find(|it| *it.name == *name);
-        it.is_some_and(|it| it.backend.as_ref() == Some(&b.id))
-    };
-    let had: u32 = before
-        .iter()
-        .filter(|(name, _)| mine(name))
-        .map(|(_, weight)| weight)
+fn given_back(b: &Backend, rule: &Rule, before: &Weighted) -> Vec<Option<u32>> {
+    let mine = |it: &Ref| it.backend.as_ref() == Some(&b.id);
+    let all = || rule.refs.iter().enumerate();
+    let stood = |i: usize, it: &Ref| before.of(i, &it.name);
+    let had: u32 = all()
+        .filter(|(_, it)| mine(it))
+        .filter_map(|(i, it)| stood(i, it))
         .sum();
-    let now = |name: &str| {
-        rule.refs
-            .iter()
-            .find(|it| *it.name == *name)
-            .map(Ref::share)
+    let back = |i: usize, it: &Ref| {
+        let weight = stood(i, it)?;
+        let only_instead = weight == 0 && it.share() == had && had > 0;
+        (mine(it) || only_instead).then_some(weight)
     };
-    let back = |name: &str, weight: u32| {
-        mine(name) || weight == 0 && now(name).is_some_and(|it| it == had && had > 0)
-    };
-    let all = before.iter().filter(|(name, weight)| back(name, *weight));
-    all.cloned().collect()
+    all().map(|(i, it)| back(i, it)).collect()
 }

@@ -127,6 +127,7 @@ fn by_owner(plan: &mut Plan, place: &Place, replicas: u32) -> Result<bool, (Stri
 /// The replicas of a workload, with the mark on what was scaled.
 pub(super) fn scale(plan: &mut Plan, place: &Place, to: u32, mark: &Mark) {
     let object = place.scaled.clone();
+    let (to, before) = (place.scale_for(to), place.scale_for(place.wanted));
     let why = |n: u32| format!("scale {object} to {n}");
     plan.or_back(
         Step::Scale {
@@ -136,8 +137,8 @@ pub(super) fn scale(plan: &mut Plan, place: &Place, to: u32, mark: &Mark) {
         },
         Step::Scale {
             object: object.clone(),
-            to: place.wanted,
-            why: why(place.wanted),
+            to: before,
+            why: why(before),
         },
     );
     let tell = annotate(place.told_on(), &[], mark, "write down who did it");

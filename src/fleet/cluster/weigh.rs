@@ -38,9 +38,9 @@ impl Fleet {
         let mut plan = Plan {
             command: command.clone(),
             backend: None,
+            mark: marked(command, model.as_str(), by, self.user_of(&cluster), now),
             cluster,
             steps: Vec::new(),
-            mark: marked(command, model.as_str(), by, now),
             regarding: first.route.clone(),
             regarding_uid: Box::default(),
             holds_lease: false,
@@ -222,14 +222,14 @@ fn on_one_cluster<'a>(
     Ok((rules.into_iter().filter(here).collect(), cluster))
 }
 
-/// What a rule's own targets are to weigh, by name.
-fn wanted_of(rule: &Rule, weights: &[(BackendId, u32)]) -> Vec<(Box<str>, u32)> {
+/// What a rule's targets are to weigh, in order.
+fn wanted_of(rule: &Rule, weights: &[(BackendId, u32)]) -> Vec<Option<u32>> {
     let of = |it: &Ref| {
         let mut all = weights.iter();
-        all.find(|(id, _)| it.backend.as_ref() == Some(id))
-            .map(|new| (it.name.clone(), new.1))
+        let new = all.find(|(id, _)| it.backend.as_ref() == Some(id));
+        new.map(|(_, weight)| *weight)
     };
-    rule.refs.iter().filter_map(of).collect()
+    rule.refs.iter().map(of).collect()
 }
 
 pub(super) fn weighted(rule: &Rule) -> Weighted {

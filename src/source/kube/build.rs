@@ -2,23 +2,22 @@
 
 use std::sync::Arc;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 
 use super::find::Found;
 use super::log::Source;
-use super::machines::{claims, machines, region};
-use super::object::{Event, Key, Meta, Node, Pod, Workload};
-use super::read::{Engine, Paged};
+use super::machines::{machines, region};
+use super::object::{Key, Meta, Node, Workload};
+use super::phase::{phase, short_probe};
+use super::serving::{live_pods, names_of_serving};
 use super::settings::Settings;
-use super::stage::{needs_node, serving_of, stages};
-use super::trouble::{self, Wrong};
+use super::stage::serving_of;
+use super::stand::{Stand, is_head};
 use super::world::World;
 use crate::fleet::backend::{Capacity, Kind as Sort, SelfHosted, SleepWay};
 use crate::fleet::cluster::mark::{KEY, Mark, PIN};
 use crate::fleet::cluster::object::{Kind, Object};
-use crate::fleet::cluster::place::{
-    Autoscaler, LivePod, LogOf, Owner, Phase, Place, Rule, Trouble,
-};
+use crate::fleet::cluster::place::{Autoscaler, LogOf, Owner, Place, Rule};
 use crate::fleet::cluster::{SeenBackend, wakes_to};
 
 /// The backend as it stands now.
@@ -30,51 +29,12 @@ pub(super) fn build(
     read_by: Option<Box<str>>,
     now: DateTime<Utc>,
 ) -> SeenBackend {
-    let workloads: Vec<&Workload> = found
-        .homes
-        .iter()
-        .filter_map(|it| world.workloads.get(it))
-        .collect();
-    let first = workloads.first().copied();
-    let engine = first.map(|it| &it.engine);
-    let serving = engine.map_or("", |it| &*it.container);
-    // What is over is kept by its owner, and only tells what became of it.
-    let (over, pods): (Vec<&Pod>, Vec<&Pod>) = found
-        .homes
-        .iter()
-        .flat_map(|it| world.pods_of(it))
-        .partition(|it| it.is_over());
-    let size = first.map_or(1, |it| it.size.max(1));
-    let wanted = found
-        .wanted
-        .unwrap_or_else(|| workloads.iter().map(|it| it.replicas).sum());
-    let heads: Vec<&Pod> = pods.iter().copied().filter(|it| is_head(it)).collect();
-    let ready = heads.iter().filter(|it| it.is_ready()).count() as u32;
-    let nodes = machines(found, &pods, world, settings);
+    let stand = Stand::of(found, world);
+    let engine = stand.first().map(|it| &it.engine);
+    let nodes = machines(found, &stand.pods, world, settings);
     let allows = engine.and_then(|it| it.probe_allows);
-    let none = Vec::new();
-    let events = |pod: &Pod| -> &Vec<Event> { world.events.get(&pod.key()).unwrap_or(&none) };
-    let wrong = heads
-        .iter()
-        .copied()
-        .filter(|it| !it.is_ready() && !it.is_leaving())
-        .chain(taken_away(&over, &heads).filter(|_| wanted > 0 && ready == 0))
-        .filter_map(|it| {
-            let run = serving_of(it, serving).map_or(0, |it| it.restart_count);
-            let said = world.reasons.get(&it.key()).filter(|(of, _)| *of == run);
-            trouble::of(it, events(it), serving, allows, said.map(|(_, why)| &**why))
-        })
-        .chain(claims(found, world).filter_map(trouble::of_claim))
-        .max_by_key(|it| it.hopeless);
-    // Why it starts again at all, as long as it does.
-    let lost = over
-        .iter()
-        .filter(|it| wanted > 0 && ready == 0 && is_head(it))
-        .filter(|it| it.ended().is_some_and(|at| now - at < LATELY))
-        .max_by_key(|it| it.ended())
-        .and_then(|it| trouble::taken_away(it));
-    let wrong = trouble::after(lost, wrong);
-    let phase = phase(&heads, wanted, ready, wrong.as_ref(), serving, &events, now);
+    let wrong = stand.wrong(found, world, now);
+    let phase = phase(&stand, wrong.as_ref(), world, now);
     let price = nodes
         .iter()
         .find_map(|it| it.price)
@@ -87,16 +47,20 @@ pub(super) fn build(
             || found.scaled.clone(),
             |(kind, key)| Object::new(*kind, &key.namespace, &key.name),
         ),
-        uid: first.map(|it| it.meta.uid.clone()).unwrap_or_default(),
+        uid: stand
+            .first()
+            .map(|it| it.meta.uid.clone())
+            .unwrap_or_default(),
         scaled: found.scaled.clone(),
-        wanted,
-        pods: pods.len() as u32,
-        ready,
-        pods_a_replica: size,
+        wanted: stand.wanted,
+        pods: stand.pods.len() as u32,
+        ready: stand.ready,
+        pods_a_replica: stand.size,
         owner: found.owner.clone(),
         autoscaler: found.autoscaler.clone(),
-        live_pods: live(&heads),
-        port: port(found, first),
+        live_pods: live_pods(&stand.heads),
+        serving: names_of_serving(&stand.heads, stand.serving()),
+        port: port(found, stand.first()),
         can_nap: engine.is_some_and(|it| it.can_nap),
         naps: found.naps,
         gitops: found.gitops.clone(),
@@ -123,100 +87,12 @@ pub(super) fn build(
             &place,
             found,
             price,
-            engine.map_or(0, |it| it.gpus),
+            stand.gpus(found),
             settings,
             world,
         )),
         place: Some(Arc::new(place)),
-    }
-}
-
-/// A pod that was taken away so long ago is no news: whatever starts now starts for reasons of its own.
-const LATELY: TimeDelta = TimeDelta::minutes(30);
-
-/// Pods that are over, and that none came after yet.
-fn taken_away<'a>(over: &'a [&'a Pod], heads: &'a [&'a Pod]) -> impl Iterator<Item = &'a Pod> {
-    let newest = heads
-        .iter()
-        .map(|it| it.meta.creation_timestamp)
-        .max()
-        .flatten();
-    let left = over.iter().copied();
-    left.filter(move |it| is_head(it) && it.meta.creation_timestamp >= newest)
-}
-
-/// A startup probe that ends before the budget does kills what would have worked.
-fn short_probe(phase: &Phase, allows: Option<u32>, budget: TimeDelta) -> Option<Trouble> {
-    let allows = allows.filter(|it| i64::from(*it) < budget.num_seconds())?;
-    matches!(phase, Phase::Coming { .. }).then(|| Trouble {
-        what: format!(
-            "its startup probe ends it after {}:{:02}, before its budget does",
-            allows / 60,
-            allows % 60
-        )
-        .into(),
-        hint: "raise startupProbe.failureThreshold × periodSeconds".into(),
-    })
-}
-
-/// Of a group of pods only the first serves; what only prefills answers nobody.
-fn is_head(pod: &Pod) -> bool {
-    let label = |key: &str| pod.meta.label(key);
-    label("leaderworkerset.sigs.k8s.io/worker-index").is_none_or(|it| it == "0")
-        && label("app.kubernetes.io/component").is_none_or(|it| !it.ends_with("-prefill"))
-}
-
-fn phase<'a>(
-    heads: &[&'a Pod],
-    wanted: u32,
-    ready: u32,
-    wrong: Option<&Wrong>,
-    serving: &str,
-    events: &dyn Fn(&'a Pod) -> &'a Vec<Event>,
-    now: DateTime<Utc>,
-) -> Phase {
-    if ready > 0 {
-        let since = heads
-            .iter()
-            .filter(|it| it.is_ready())
-            .filter_map(|it| it.condition("Ready").and_then(|it| it.last_transition_time));
-        return Phase::Ready {
-            since: since.min().unwrap_or(now),
-        };
-    }
-    let staying: Vec<&Pod> = heads
-        .iter()
-        .copied()
-        .filter(|it| !it.is_leaving())
-        .collect();
-    if wanted == 0 {
-        return if heads.is_empty() {
-            Phase::Absent
-        } else {
-            Phase::Leaving
-        };
-    }
-    if let Some(wrong) = wrong.filter(|it| it.hopeless) {
-        return Phase::Broken {
-            reason: format!("{}; {}", wrong.trouble.what, wrong.trouble.hint).into(),
-        };
-    }
-    // The pod that is furthest says how far it is.
-    let furthest = staying
-        .iter()
-        .map(|it| (stages(it, events(it), serving), *it))
-        .max_by_key(|(stages, _)| stages.last().map(|(stage, _)| *stage));
-    match furthest {
-        Some((stages, pod)) => Phase::Coming {
-            since: stages.first().map_or(now, |(_, at)| *at),
-            new_node: needs_node(pod, events(pod)),
-            stages,
-        },
-        None => Phase::Coming {
-            since: now,
-            stages: Vec::new(),
-            new_node: false,
-        },
+        down: None,
     }
 }
 
@@ -322,37 +198,12 @@ fn facts(
 }
 
 /// Where its engines listen.
-fn port(found: &Found, workload: Option<&Workload>) -> u16 {
+pub(super) fn port(found: &Found, workload: Option<&Workload>) -> u16 {
     let usual = match found.owner {
         Owner::Workspace(_) | Owner::InferenceSet(_) => 5000,
         _ => 8000,
     };
     workload.and_then(|it| it.engine.port).unwrap_or(usual)
-}
-
-/// The pages of its engines; `None` where no pod is ready.
-pub(super) fn pages(found: &Found, world: &World, urgent: bool) -> Option<Engine> {
-    let workload = found.homes.iter().find_map(|it| world.workloads.get(it));
-    let heads = found.homes.iter().flat_map(|it| world.pods_of(it));
-    let pods: Vec<Paged> = heads
-        .filter(|it| is_head(it) && it.is_ready())
-        .map(Paged::of)
-        .collect();
-    (!pods.is_empty()).then(|| Engine {
-        id: found.id.clone(),
-        port: port(found, workload),
-        pods,
-        urgent,
-    })
-}
-
-fn live(heads: &[&Pod]) -> Vec<LivePod> {
-    let ready = heads.iter().filter(|it| it.is_ready());
-    let live = ready.map(|it| LivePod {
-        name: it.meta.name.clone(),
-        ip: it.ip.clone(),
-    });
-    live.collect()
 }
 
 /// The log of the pod that is furthest; `None` where none runs yet.
@@ -369,6 +220,7 @@ pub(super) fn log(found: &Found, world: &World) -> Option<Source> {
         backend: found.id.clone(),
         namespace: pod.meta.namespace.clone(),
         pod: pod.meta.name.clone(),
+        uid: pod.meta.uid.clone(),
         container: container.name.clone(),
         run: container.restart_count,
     })

@@ -10,9 +10,11 @@ use super::build;
 use super::find::{Findings, Found};
 use super::log::{Logs, Source, why_it_ended};
 use super::object::{Key, Pod};
+use super::page::{Proofs, Reader};
 use super::past::Past;
 use super::permit;
-use super::read::{Engine, Paged, Reader, Wanted, Way, read};
+use super::read::{Engine, Paged, Wanted, Way, read};
+use super::serving;
 use super::settings::Settings;
 use super::tokens::{Counting, count};
 use super::world::{Change, World};
@@ -35,13 +37,15 @@ pub(super) struct Feeds {
     way: watch::Receiver<Way>,
     logs: Logs,
     sources: BTreeMap<BackendId, (Source, bool)>,
-    /// Runs whose end was asked for.
-    asked: HashMap<Key, u32>,
+    /// Runs whose end was asked for, and of which pod of that name.
+    asked: HashMap<Key, (Box<str>, u32)>,
     answers: Option<mpsc::WeakSender<Vec<Change>>>,
     namespaces: watch::Sender<BTreeSet<Box<str>>>,
     exporters: Vec<Paged>,
     counting: watch::Sender<Arc<Counting>>,
     prefix: Option<Arc<str>>,
+    /// Whoever asked before does no more.
+    permits: Option<AbortOnDropHandle<()>>,
     tasks: Vec<AbortOnDropHandle<()>>,
     reader: Reader,
     past: watch::Receiver<Option<PartState>>,
@@ -62,12 +66,20 @@ impl Feeds {
             api: api.clone(),
             http,
             prometheus: settings.prometheus.clone(),
+            reach: settings.reach,
+            proofs: Proofs::default(),
             out: out.clone(),
             clock,
         };
         let (tell_past, told_past) = watch::channel(None);
         let (counting, counts) = watch::channel(Arc::default());
-        let counter = AbortOnDropHandle::new(tokio::spawn(count(reader.clone(), counts)));
+        let counter = AbortOnDropHandle::new(tokio::spawn(count(
+            Reader {
+                proofs: Proofs::default(),
+                ..reader.clone()
+            },
+            counts,
+        )));
         let reading = AbortOnDropHandle::new(tokio::spawn(read(reader.clone(), wants, tell)));
         Self {
             api: api.clone(),
@@ -86,6 +98,7 @@ impl Feeds {
             reader,
             past: told_past,
             tell_past,
+            permits: None,
         }
     }
 
@@ -97,8 +110,7 @@ impl Feeds {
             self.namespaces.subscribe(),
             out.clone(),
         );
-        self.tasks
-            .push(AbortOnDropHandle::new(tokio::spawn(asking)));
+        self.permits = Some(AbortOnDropHandle::new(tokio::spawn(asking)));
     }
 
     /// Where answers go that come late.
@@ -146,6 +158,7 @@ impl Feeds {
         let past = self.past.borrow().clone().map(|state| Part {
             resource: PAST.into(),
             state,
+            odd: None,
         });
         self.pages().into_iter().chain(past)
     }
@@ -159,6 +172,7 @@ impl Feeds {
         Some(Part {
             resource: PAGES.into(),
             state,
+            odd: None,
         })
     }
 
@@ -166,7 +180,7 @@ impl Feeds {
     pub(super) fn take(&mut self, found: &Found, seen: &SeenBackend, world: &World) {
         let Some(place) = &seen.place else { return };
         let drains = place.mark.as_ref().is_some_and(Mark::is_open);
-        match build::pages(found, world, drains) {
+        match serving::pages(found, world, drains) {
             Some(engine) => {
                 let same = self.engines.get(&found.id).is_some_and(|it| **it == engine);
                 if !same {
@@ -194,7 +208,8 @@ impl Feeds {
     /// Has the log of a run that ended searched for the reason, once.
     fn ask_why(&mut self, source: &Source) {
         let key = Key::new(&source.namespace, &source.pod);
-        if self.asked.insert(key.clone(), source.run) == Some(source.run) {
+        let run = (source.uid.clone(), source.run);
+        if self.asked.insert(key.clone(), run.clone()).as_ref() == Some(&run) {
             return;
         }
         let (api, source, answers) = (self.api.clone(), source.clone(), self.answers.clone());
@@ -202,9 +217,7 @@ impl Feeds {
             let why = why_it_ended(&api, &source).await;
             if let (Some(why), Some(answers)) = (why, answers.and_then(|it| it.upgrade())) {
                 // Nobody listens any more: the end is near.
-                let _ = answers
-                    .send(vec![Change::Reason(key, source.run, why)])
-                    .await;
+                let _ = answers.send(vec![Change::Reason(key, run, why)]).await;
             }
         });
     }

@@ -35,6 +35,8 @@ pub(super) struct Found {
     pub autoscaler: Autoscaler,
     /// Replicas asked for, where that is not the workload's own number.
     pub wanted: Option<u32>,
+    /// One replica is all pods of a StatefulSet, as KAITO spreads one engine over this many machines.
+    pub spread: Option<u32>,
     /// The workspaces whose machines are its own.
     pub workspaces: Vec<Box<str>>,
     /// The kind of machine that it insists on.
@@ -138,6 +140,7 @@ impl Finder<'_> {
                 owner: Owner::Itself,
                 autoscaler: self.scaler(&[home]),
                 wanted: None,
+                spread: None,
                 workspaces: Vec::new(),
                 instance: it.engine.instance.clone().unwrap_or_default(),
                 gitops: gitops(&it.meta),
@@ -221,6 +224,7 @@ fn scalers(world: &World, served: &dyn Fn(Kind) -> Box<str>) -> HashMap<Home, Au
             min: it.min,
             max: it.max,
             down: it.down.clone(),
+            plain: it.plain,
             inactive: it.inactive.clone(),
         });
     }
@@ -313,5 +317,6 @@ pub(super) fn somebody_elses(
         model,
         weight,
         place: None::<Arc<crate::fleet::cluster::place::Place>>,
+        down: None,
     }
 }

@@ -59,6 +59,7 @@ fn is_of(found: &Found, meta: &Meta) -> bool {
         .or_else(|| meta.label("karpenter.kaito.sh/workspace-name"));
     let here = meta
         .label("kaito.sh/workspacenamespace")
+        .or_else(|| meta.label("karpenter.kaito.sh/workspace-namespace"))
         .is_none_or(|it| it == &*found.namespace);
     here && name.is_some_and(|name| found.workspaces.iter().any(|it| **it == *name))
 }

@@ -82,6 +82,7 @@ mod tests {
             name: name.into(),
             ip: "".into(),
             born: Some(born),
+            serves: true,
         };
         let hour = chrono::TimeDelta::hours(1);
         let (old, new) = (

@@ -15,7 +15,7 @@ use self::asked::Answers;
 use self::roster::Roster;
 use super::find::Findings;
 use super::meters::more;
-use super::read::Reader;
+use super::page::Reader;
 use super::settings::Settings;
 use super::tokens::Counting;
 use super::world::World;

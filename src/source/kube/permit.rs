@@ -35,6 +35,17 @@ const PATCHED: [Kind; 12] = [
     Kind::Pod,
 ];
 
+/// What operations do besides patching: they hold a lease, tell of themselves, and talk to engines; and whose logs are read.
+const BESIDES: [(&str, Kind, Option<&str>); 7] = [
+    ("create", Kind::Lease, None),
+    ("get", Kind::Lease, None),
+    ("update", Kind::Lease, None),
+    ("create", Kind::Event, None),
+    ("get", Kind::Pod, Some("proxy")),
+    ("create", Kind::Pod, Some("proxy")),
+    ("get", Kind::Pod, Some("log")),
+];
+
 /// A `SelfSubjectRulesReview`'s status.
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -130,10 +141,8 @@ async fn of(api: &Api, served: &Served, namespace: &str) -> Vec<Permit> {
             needs.extend([need("get", kind, scale), need("update", kind, scale)]);
         }
     }
-    for verb in ["create", "get", "update"] {
-        needs.push(need(verb, Kind::Lease, None));
-    }
-    needs.push(need("create", Kind::Pod, Some("proxy")));
+    let besides = BESIDES.into_iter();
+    needs.extend(besides.map(|(verb, kind, sub)| need(verb, kind, sub)));
     let Some(rules) = rules(api, namespace).await else {
         // Nobody says: each is asked for when it is meant.
         return Vec::new();
@@ -165,4 +174,17 @@ async fn rules(api: &Api, namespace: &str) -> Option<Rules> {
     let path = "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews";
     let mut answer = api.send(Method::POST, path, &body).await.ok()?;
     serde_json::from_value(answer["status"].take()).ok()
+}
+
+/// Whether this user may list a kind everywhere; where nobody says it is tried.
+pub(super) async fn lists_everywhere(api: &Api, kind: Kind) -> bool {
+    let need = Need {
+        namespace: Box::default(),
+        verb: "list",
+        kind,
+        sub: None,
+        name: Box::default(),
+        wished: false,
+    };
+    api.may(&need).await.map_or(true, |(allowed, _)| allowed)
 }

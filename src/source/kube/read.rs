@@ -1,6 +1,6 @@
 //! Engines' and GPUs' pages: directly, through the API's own proxy to pods, or from Prometheus; whichever works.
 //!
-//! Only pods that are ready are read, and only their `/metrics`: no path here can wake anything. Rounds are spread out, so
+//! Only pods whose engine runs are read, and only their `/metrics`: no path here can wake anything. Rounds are spread out, so
 //! that a large cluster's API server is asked for a bounded number of pages a second.
 
 use std::collections::{HashMap, HashSet};
@@ -8,20 +8,18 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use super::meters::Meters;
 use super::object::{Key, Pod};
-use super::watch::form;
-use crate::clock::Clock;
-use crate::cluster::{Api, Fault};
+use super::page::{NEAR, Reader};
+use crate::cluster::{Fault, Reach};
 use crate::fleet::cluster::place::{BY_PROXY, DIRECTLY, FROM_PROMETHEUS};
 use crate::fleet::request::Usage;
 use crate::fleet::{BackendId, Observation};
 use crate::source::{dcgm, vllm};
-use crate::web;
 
 /// Pages a second, at most, all backends together.
 const RATE: u32 = 20;
@@ -29,10 +27,6 @@ const RATE: u32 = 20;
 const EVERY: Duration = Duration::from_secs(2);
 /// Pages under way at once.
 const AT_ONCE: usize = 16;
-/// How long a page may take.
-const LIMIT: Duration = Duration::from_secs(3);
-/// How long it may take to find out whether pods are reached directly.
-const NEAR: Duration = Duration::from_millis(800);
 /// Where nothing works it is tried again this late.
 const AGAIN: Duration = Duration::from_secs(60);
 /// Where dcgm-exporter has its page.
@@ -48,6 +42,8 @@ pub(super) struct Paged {
     pub ip: Box<str>,
     /// When it was made.
     pub born: Option<DateTime<Utc>>,
+    /// Requests may run on it: it is ready, or was since its engine started. Of one that never was, silence says nothing.
+    pub serves: bool,
 }
 
 impl Paged {
@@ -57,7 +53,12 @@ impl Paged {
             name: pod.meta.name.clone(),
             ip: pod.ip.clone(),
             born: pod.meta.creation_timestamp,
+            serves: true,
         }
+    }
+
+    pub(super) fn key(&self) -> Key {
+        Key::new(&self.namespace, &self.name)
     }
 }
 
@@ -73,8 +74,7 @@ pub(super) struct Engine {
 
 impl Engine {
     fn keys(&self) -> impl Iterator<Item = Key> {
-        let pods = self.pods.iter();
-        pods.map(|it| Key::new(&it.namespace, &it.name))
+        self.pods.iter().map(Paged::key)
     }
 }
 
@@ -112,16 +112,6 @@ impl Way {
             Self::Prometheus => Some(FROM_PROMETHEUS),
         }
     }
-}
-
-/// What pages are read with.
-#[derive(Clone, Debug)]
-pub(super) struct Reader {
-    pub api: Api,
-    pub http: reqwest::Client,
-    pub prometheus: Option<String>,
-    pub out: mpsc::Sender<Observation>,
-    pub clock: Clock,
 }
 
 /// Reads what is wanted for as long as somebody wants anything.
@@ -185,9 +175,9 @@ pub(super) async fn read(
         }
         if now >= gpus_at && !all.exporters.is_empty() {
             gpus_at = now + GPUS_EVERY;
-            let (reader, all, by) = (Arc::clone(&reader), Arc::clone(&all), by.clone());
+            let (reader, all) = (Arc::clone(&reader), Arc::clone(&all));
             under_way.spawn(async move {
-                reader.gpus(&all, &by).await;
+                reader.gpus(&all).await;
                 false
             });
         }
@@ -195,6 +185,10 @@ pub(super) async fn read(
             next.retain(|id, _| all.engines.iter().any(|it| it.id == *id));
             let pods: HashSet<Key> = all.engines.iter().flat_map(|it| it.keys()).collect();
             meters.keep(|key| pods.contains(key));
+            let exporters: HashSet<Key> = all.exporters.iter().map(Paged::key).collect();
+            reader
+                .proofs
+                .keep(|key| pods.contains(key) || exporters.contains(key));
         }
     }
 }
@@ -207,16 +201,25 @@ impl Reader {
     /// Tries a few pods: one may be down for reasons of its own.
     async fn find_way(&self, all: &Wanted) -> Way {
         let mut why = "no pod is ready".to_owned();
+        let mut refused = false;
         for engine in all.engines.iter().take(3) {
             let Some(pod) = engine.pods.first() else {
                 continue;
             };
-            if self.direct(pod, engine.port, NEAR).await.is_ok() {
+            let direct = self.reach == Reach::Direct;
+            if direct && self.direct(pod, engine.port, NEAR).await.is_ok() {
                 return Way::Direct;
             }
             match self.proxied(pod, engine.port).await {
+                Ok(page) if self.reach == Reach::Auto => {
+                    let same = self.prove(pod, engine.port, &page).await;
+                    return if same { Way::Direct } else { Way::Proxy };
+                }
                 Ok(_) => return Way::Proxy,
-                Err(fault) => why = fault.to_string(),
+                Err(fault) => {
+                    refused |= matches!(fault, Fault::Forbidden(_));
+                    why = fault.to_string();
+                }
             }
             if self
                 .federated(engine)
@@ -225,6 +228,11 @@ impl Reader {
             {
                 return Way::Prometheus;
             }
+        }
+        if refused && self.reach == Reach::Auto {
+            why.push_str(
+                "; where this machine reaches this cluster's pods at their own addresses, and no other cluster's, say pods = \"direct\" in its [[cluster]]",
+            );
         }
         Way::None(why)
     }
@@ -242,7 +250,7 @@ impl Reader {
             }
         } else {
             for pod in &engine.pods {
-                match self.page(pod, engine.port, by).await {
+                match self.page(pod, engine.port).await {
                     Ok(page) => {
                         // Several are summed up as one engine, but each counts for itself.
                         if let Some(sample) = vllm::read(&page) {
@@ -254,7 +262,9 @@ impl Reader {
                         whole.push_str(&page);
                         whole.push('\n');
                     }
-                    Err(why) => failed = Some(why),
+                    // One that was never ready has no requests: its engine may still load.
+                    Err(_) if !pod.serves => {}
+                    Err(why) => failed = Some(why.to_string()),
                 }
             }
         }
@@ -290,7 +300,7 @@ impl Reader {
     }
 
     /// GPUs by the pods that hold them.
-    async fn gpus(&self, all: &Wanted, by: &Way) {
+    async fn gpus(&self, all: &Wanted) {
         let mut held: HashMap<BackendId, Vec<crate::fleet::gpu::Gpu>> = HashMap::new();
         let mut owner: HashMap<(&str, &str), &BackendId> = HashMap::new();
         for engine in &all.engines {
@@ -299,7 +309,7 @@ impl Reader {
             }
         }
         for exporter in &all.exporters {
-            let Ok(page) = self.page(exporter, DCGM_PORT, by).await else {
+            let Ok(page) = self.page(exporter, DCGM_PORT).await else {
                 continue;
             };
             for (pod, gpu) in dcgm::read_held(&page) {
@@ -316,75 +326,5 @@ impl Reader {
             // The hub may have stopped meanwhile; then nobody is left to tell.
             let _ = self.out.send(Observation::Gpus { backend, gpus, at }).await;
         }
-    }
-
-    async fn page(&self, pod: &Paged, port: u16, by: &Way) -> Result<String, String> {
-        match by {
-            Way::Direct => self.direct(pod, port, LIMIT).await,
-            _ => self
-                .proxied(pod, port)
-                .await
-                .map_err(|fault| fault.to_string()),
-        }
-    }
-
-    pub(super) async fn direct(
-        &self,
-        pod: &Paged,
-        port: u16,
-        limit: Duration,
-    ) -> Result<String, String> {
-        if pod.ip.is_empty() {
-            return Err("it has no address".into());
-        }
-        let host = if pod.ip.contains(':') {
-            format!("[{}]", pod.ip)
-        } else {
-            pod.ip.to_string()
-        };
-        let url = format!("http://{host}:{port}/metrics");
-        let reply = web::get(&self.http, &url, None, limit).await;
-        let reply = reply.map_err(|fault| fault.to_string())?;
-        if !reply.ok() {
-            return Err(reply.words());
-        }
-        Ok(String::from_utf8_lossy(&reply.body).into_owned())
-    }
-
-    pub(super) async fn proxied(&self, pod: &Paged, port: u16) -> Result<String, Fault> {
-        let path = format!(
-            "/api/v1/namespaces/{}/pods/{}:{port}/proxy/metrics",
-            pod.namespace, pod.name
-        );
-        self.api.text(&path, LIMIT).await
-    }
-
-    /// What Prometheus has of a backend's pods, in the form that they write themselves.
-    async fn federated(&self, engine: &Engine) -> Result<String, String> {
-        let namespace = engine.pods.first().map_or("", |it| &*it.namespace);
-        let names: Vec<&str> = engine.pods.iter().map(|it| &*it.name).collect();
-        let series = format!(
-            "{{__name__=~\"vllm:.*\",namespace=\"{namespace}\",pod=~\"{}\"}}",
-            names.join("|")
-        );
-        self.federate(&series).await
-    }
-
-    /// What Prometheus has of some series, in the form that pages have.
-    pub(super) async fn federate(&self, series: &str) -> Result<String, String> {
-        let Some(base) = &self.prometheus else {
-            return Err("no Prometheus is configured".into());
-        };
-        let url = format!(
-            "{}/federate?match[]={}",
-            base.trim_end_matches('/'),
-            form(series)
-        );
-        let reply = web::get(&self.http, &url, None, LIMIT).await;
-        let reply = reply.map_err(|fault| fault.to_string())?;
-        if !reply.ok() {
-            return Err(reply.words());
-        }
-        Ok(String::from_utf8_lossy(&reply.body).into_owned())
     }
 }

@@ -2,9 +2,11 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 
+use crate::cluster::Reach;
 use crate::fleet::backend::Price;
 use crate::fleet::{BackendId, Usd};
 
@@ -15,8 +17,12 @@ pub struct Settings {
     pub cluster: Arc<str>,
     /// Put before every backend's name: where there are several clusters.
     pub prefix: Option<Arc<str>>,
-    /// Namespaces; empty: all.
+    /// Namespaces; empty: all, or that of the context where this user may not list all.
     pub namespaces: Vec<String>,
+    /// All of them in any case.
+    pub everywhere: bool,
+    /// Between two times that the cluster is asked what it serves.
+    pub served_every: Duration,
     /// Labels that workloads and pods must have.
     pub selector: Option<String>,
     /// What is called otherwise, or not found by itself.
@@ -33,6 +39,8 @@ pub struct Settings {
     pub prometheus: Option<String>,
     /// Since when that Prometheus is asked for what nobody watched; `None`: not at all.
     pub past: Option<DateTime<Utc>>,
+    /// How pods are reached.
+    pub reach: Reach,
 }
 
 /// A workload that the config names.
@@ -89,6 +97,8 @@ impl Settings {
             cluster: cluster.into(),
             prefix: None,
             namespaces: Vec::new(),
+            everywhere: false,
+            served_every: Duration::from_secs(180),
             selector: None,
             named: Vec::new(),
             prices: Prices::default(),
@@ -97,6 +107,7 @@ impl Settings {
             cap: TimeDelta::minutes(10),
             prometheus: None,
             past: None,
+            reach: Reach::Auto,
         }
     }
 

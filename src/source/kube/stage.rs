@@ -9,7 +9,7 @@ use super::object::{Condition, Container, Event, Pod};
 use crate::fleet::Stage;
 
 /// A pod's way so far: each stage and when it began.
-pub(super) fn stages(pod: &Pod, events: &[Event], serving: &str) -> Vec<(Stage, DateTime<Utc>)> {
+pub(super) fn stages(pod: &Pod, events: &[&Event], serving: &str) -> Vec<(Stage, DateTime<Utc>)> {
     let Some(created) = pod.meta.creation_timestamp else {
         return Vec::new();
     };
@@ -67,7 +67,7 @@ fn since(condition: Option<&Condition>) -> Option<DateTime<Utc>> {
 }
 
 /// A new machine is on its way for it, or has to be.
-pub(super) fn needs_node(pod: &Pod, events: &[Event]) -> bool {
+pub(super) fn needs_node(pod: &Pod, events: &[&Event]) -> bool {
     let unscheduled = pod.condition("PodScheduled").is_none_or(|it| !it.is_true());
     unscheduled
         && events
@@ -98,6 +98,10 @@ mod tests {
         .unwrap()
     }
 
+    fn all(events: &[Event]) -> Vec<&Event> {
+        events.iter().collect()
+    }
+
     fn said(stages: &[(Stage, DateTime<Utc>)]) -> Vec<String> {
         let one = |(stage, at): &(Stage, DateTime<Utc>)| {
             format!("{} {}", stage.word(), at.format("%M:%S"))
@@ -123,10 +127,10 @@ mod tests {
             ),
         ];
         assert_eq!(
-            said(&stages(&pending, &events, "vllm")),
+            said(&stages(&pending, &all(&events), "vllm")),
             ["queued 00:00", "node 00:09"]
         );
-        assert!(needs_node(&pending, &events));
+        assert!(needs_node(&pending, &all(&events)));
     }
 
     #[test]
@@ -143,7 +147,7 @@ mod tests {
             "Pulling image \"vllm/vllm-openai:v0.32.0\"",
         )];
         assert_eq!(
-            said(&stages(&pod(&status), &events, "vllm")),
+            said(&stages(&pod(&status), &all(&events), "vllm")),
             ["queued 00:00", "image 00:03", "start 04:40"]
         );
     }
@@ -159,7 +163,7 @@ mod tests {
             "Container image \"x\" already present on machine",
         )];
         assert_eq!(
-            said(&stages(&pod(&status), &events, "vllm")),
+            said(&stages(&pod(&status), &all(&events), "vllm")),
             ["queued 00:00", "start 00:02"]
         );
     }

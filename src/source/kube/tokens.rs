@@ -13,7 +13,8 @@ use tokio::time::MissedTickBehavior;
 use super::find::Findings;
 use super::meters::more;
 use super::object::Pod;
-use super::read::{Paged, Reader};
+use super::page::Reader;
+use super::read::Paged;
 use super::world::World;
 use crate::fleet::cluster::object::Kind;
 use crate::fleet::request::Usage;
@@ -22,8 +23,6 @@ use crate::source::gen_ai::{self, Counted, What};
 
 /// Between two readings.
 const EVERY: Duration = Duration::from_secs(10);
-/// How long a page may take at the pod's own address.
-const NEAR: Duration = Duration::from_millis(800);
 /// Gateways' containers that count tokens, with the port of their page: Envoy AI Gateway's, agentgateway's.
 const COUNTERS: [(&str, u16); 2] = [("ai-gateway-extproc", 1064), ("agentgateway", 15020)];
 /// What Prometheus is asked for, where no gateway's pod is seen.
@@ -161,7 +160,7 @@ struct Before {
 pub(super) async fn count(reader: Reader, mut wanted: watch::Receiver<Arc<Counting>>) {
     let began = Utc::now();
     let mut before = Before::default();
-    let mut ways: HashMap<Box<str>, bool> = HashMap::new();
+    let mut read_any = false;
     let mut ticks = tokio::time::interval(EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -183,7 +182,7 @@ pub(super) async fn count(reader: Reader, mut wanted: watch::Receiver<Arc<Counti
             }
         }
         let all = Arc::clone(&wanted.borrow_and_update());
-        let pages = pages(&reader, &all, &mut ways).await;
+        let pages = pages(&reader, &all, &mut read_any).await;
         for told in before.take(&all, &pages, began) {
             let Told {
                 backend,
@@ -213,30 +212,23 @@ struct Page {
     text: String,
 }
 
-/// Reads the pages; `ways` has those that were ever read, and whether that went through the API's proxy.
-async fn pages(reader: &Reader, all: &Counting, ways: &mut HashMap<Box<str>, bool>) -> Vec<Page> {
+/// Reads the pages; `read_any`: one was ever read.
+async fn pages(reader: &Reader, all: &Counting, read_any: &mut bool) -> Vec<Page> {
     let mut pages = Vec::new();
     for it in &all.gateways {
-        let direct = match ways.get(&it.pod.name) {
-            Some(true) => None,
-            Some(false) | None => reader.direct(&it.pod, it.port, NEAR).await.ok(),
+        let Ok(text) = reader.page(&it.pod, it.port).await else {
+            continue;
         };
-        let far = direct.is_none();
-        let text = match direct {
-            Some(page) => Some(page),
-            None => reader.proxied(&it.pod, it.port).await.ok(),
-        };
-        let Some(text) = text else { continue };
-        ways.insert(it.pod.name.clone(), far);
+        *read_any = true;
         pages.push(Page {
-            source: format!("{}/{}", it.pod.namespace, it.pod.name),
+            source: it.source(),
             born: it.pod.born,
             text,
         });
     }
     // Whoever was read itself says later what it counted meanwhile: it is not counted twice.
     if pages.is_empty()
-        && ways.is_empty()
+        && !*read_any
         && let Ok(text) = reader.federate(SERIES).await
         && !text.is_empty()
     {
@@ -289,6 +281,7 @@ impl Before {
                 }
             }
         }
+        self.forget(all);
         let mut told = Vec::new();
         for target in &all.hosted {
             let counted = !pages.is_empty() && !unclear.contains(&target.id);
@@ -305,6 +298,27 @@ impl Before {
             }
         }
         told
+    }
+}
+
+impl Before {
+    /// Forgets gateways' pods that are gone: they come and go. One that is away for a moment is kept.
+    fn forget(&mut self, all: &Counting) {
+        if self.sources.len() > all.gateways.len() * 2 + 16 {
+            let stands: HashSet<String> = all.gateways.iter().map(Gateway::source).collect();
+            let kept = |it: &String| it == PROMETHEUS || stands.contains(it);
+            self.sources.retain(kept);
+            self.totals.retain(|(source, _), _| kept(source));
+        }
+        let hosted = |id: &BackendId| all.hosted.iter().any(|it| it.id == *id);
+        self.counted.retain(|id, _| hosted(id));
+    }
+}
+
+impl Gateway {
+    /// It as a source.
+    fn source(&self) -> String {
+        format!("{}/{}", self.pod.namespace, self.pod.name)
     }
 }
 
@@ -379,6 +393,20 @@ mod tests {
                 "llm/gpt 2"
             ]
         );
+    }
+
+    #[test]
+    fn pods_that_are_gone_are_forgotten() {
+        let all = Counting {
+            gateways: Vec::new(),
+            hosted: vec![target("llm/gpt", "gpt", true)],
+        };
+        let mut before = Before::default();
+        for i in 0..1000 {
+            let page = page(&format!("llm/gateway-{i}"), None, "", 1);
+            before.take(&all, &[page], Utc::now());
+        }
+        assert!(before.sources.len() <= 17 && before.totals.len() <= 17);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What stands in the way of pods, in plain words with what to do.
 
+use super::lost::Loss;
 use super::object::{Claim, Container, Event, Pod};
 use super::stage::serving_of;
 use crate::fleet::cluster::place::Trouble;
@@ -26,43 +27,61 @@ pub(super) struct Wrong {
 /// What stands in the way of a pod that is not ready; `None` where nothing does.
 pub(super) fn of(
     pod: &Pod,
-    events: &[Event],
+    events: &[&Event],
     serving: &str,
     probe_allows: Option<u32>,
     said: Option<&str>,
 ) -> Option<Wrong> {
-    if let Some(found) = taken_away(pod) {
-        return Some(found);
-    }
     for init in &pod.init {
-        if let Some(found) = of_container(init, events, None, None).or_else(|| ended(init)) {
+        let who = format!("its init container {}", init.name);
+        let found = of_container(init, &who, events, None, None);
+        if let Some(found) = found.or_else(|| ended(init)) {
             return Some(found);
         }
     }
     let container = serving_of(pod, serving);
-    if let Some(found) = container.and_then(|it| of_container(it, events, probe_allows, said)) {
-        return Some(found);
+    let found = container.and_then(|it| of_container(it, ENGINE, events, probe_allows, said));
+    if found.is_some() {
+        return found;
     }
-    unscheduled(pod, events)
+    // What goes on beside the engine is no part of it, but holds it up where it never comes up itself.
+    let waits = container.is_none_or(|it| it.state.running.is_none());
+    let held_up = pod.sidecars.iter().find_map(|it| {
+        let who = format!("its sidecar {}", it.name);
+        it.state.waiting.as_ref()?;
+        of_container(it, &who, events, None, None)
+    });
+    held_up
+        .filter(|_| waits)
+        .map(|it| Wrong {
+            hopeless: false,
+            ..it
+        })
+        .or_else(|| unscheduled(pod, events))
 }
 
+/// Who ends, where it is the one that serves.
+const ENGINE: &str = "its engine";
+
 /// A pod that somebody ended: a machine that goes, the kubelet, the scheduler.
-pub(super) fn taken_away(pod: &Pod) -> Option<Wrong> {
-    let taken = matches!(
-        &*pod.reason,
-        "Evicted" | "Preempting" | "NodeLost" | "Shutdown" | "Terminated"
-    );
-    (pod.is_over() && taken).then(|| {
-        wrong(
-            format!(
-                "its pod was taken away ({}): {}",
-                pod.reason,
-                quote(&pod.message)
-            ),
+pub(super) fn taken_away(loss: &Loss) -> Wrong {
+    let (from, hint) = match &loss.machine {
+        Some((name, true)) => (
+            format!(" from the spot machine {name}"),
+            "spot machines are taken back at any time; the hosted side carries on until a new pod is ready",
+        ),
+        Some((_, false)) => (
+            String::new(),
+            "the hosted side carries on until a new pod is ready",
+        ),
+        None => (
+            String::new(),
             "on spot machines this happens; the hosted side carries on until a new pod is ready",
-            false,
-        )
-    })
+        ),
+    };
+    let (reason, said) = (&loss.reason, quote(&loss.message));
+    let what = format!("its pod was taken away{from} ({reason}): {said}");
+    wrong(what, hint, false)
 }
 
 /// The same with what it came of.
@@ -82,7 +101,8 @@ pub(super) fn after(before: Option<Wrong>, now: Option<Wrong>) -> Option<Wrong> 
 /// A container that cannot start, or ended.
 fn of_container(
     it: &Container,
-    events: &[Event],
+    who: &str,
+    events: &[&Event],
     probe_allows: Option<u32>,
     log: Option<&str>,
 ) -> Option<Wrong> {
@@ -92,20 +112,28 @@ fn of_container(
     match reason {
         "ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull" => {
             Some(wrong(
-                format!("its image cannot be pulled ({reason}): {}", quote(said)),
+                format!(
+                    "{}image cannot be pulled ({reason}): {}",
+                    whose(who),
+                    quote(said)
+                ),
                 "check the image's name and tag, and the pull secret",
                 false,
             ))
         }
         "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => Some(wrong(
-            format!("its container cannot be made ({reason}): {}", quote(said)),
+            format!(
+                "{}container cannot be made ({reason}): {}",
+                whose(who),
+                quote(said)
+            ),
             "check the Secrets, ConfigMaps and volumes that it names",
             false,
         )),
         _ => {
             let loops = reason == "CrashLoopBackOff" || it.restart_count >= 1;
             loops
-                .then(|| crashed(it, events, probe_allows, log))
+                .then(|| crashed(it, who, events, probe_allows, log))
                 .flatten()
         }
     }
@@ -114,7 +142,8 @@ fn of_container(
 /// An engine that ended and is started again.
 fn crashed(
     it: &Container,
-    events: &[Event],
+    who: &str,
+    events: &[&Event],
     probe_allows: Option<u32>,
     log: Option<&str>,
 ) -> Option<Wrong> {
@@ -129,12 +158,12 @@ fn crashed(
     };
     let hopeless = it.restart_count >= HOPELESS;
     let killed_by_probe = || {
-        let of = |it: &&Event| &*it.reason == "Killing" && it.note.contains("startup probe");
-        events.iter().any(|it| of(&it))
+        let of = |it: &Event| &*it.reason == "Killing" && it.note.contains("startup probe");
+        who == ENGINE && events.iter().any(|it| of(it))
     };
     if last.exit_code == 137 && &*last.reason == "OOMKilled" {
         return Some(wrong(
-            format!("its engine was killed for want of memory (OOMKilled), {times}"),
+            format!("{who} was killed for want of memory (OOMKilled), {times}"),
             "raise the memory limit: weights pass through it on their way to the GPU",
             hopeless,
         ));
@@ -154,7 +183,7 @@ fn crashed(
     let why = said_of_memory(&last.message).or_else(|| log.and_then(said_of_memory));
     if let (None, Some(log)) = (&why, log) {
         return Some(wrong(
-            format!("its engine ended, {times}: {}", quote(log)),
+            format!("{who} ended, {times}: {}", quote(log)),
             "its log has the rest (l)",
             hopeless,
         ));
@@ -167,7 +196,7 @@ fn crashed(
         ),
         None => wrong(
             format!(
-                "its engine ended with status {} ({}), {times}{}",
+                "{who} ended with status {} ({}), {times}{}",
                 last.exit_code,
                 last.reason,
                 {
@@ -183,6 +212,15 @@ fn crashed(
             hopeless,
         ),
     })
+}
+
+/// `its `, or `its sidecar istio-proxy: `.
+fn whose(who: &str) -> String {
+    if who == ENGINE {
+        "its ".to_owned()
+    } else {
+        format!("{who}: its ")
+    }
 }
 
 /// An init container that ended badly.
@@ -211,7 +249,7 @@ fn said_of_memory(text: &str) -> Option<String> {
 }
 
 /// A pod that has no machine.
-fn unscheduled(pod: &Pod, events: &[Event]) -> Option<Wrong> {
+fn unscheduled(pod: &Pod, events: &[&Event]) -> Option<Wrong> {
     let condition = pod.condition("PodScheduled").filter(|it| !it.is_true())?;
     let newest = |reason: &str| events.iter().rev().find(|it| &*it.reason == reason);
     // An autoscaler that found nothing may find something later, and the other way round.
@@ -261,7 +299,7 @@ pub(super) fn of_claim(claim: &Claim) -> Option<Wrong> {
     ))
 }
 
-fn wrong(what: impl AsRef<str>, hint: &str, hopeless: bool) -> Wrong {
+pub(super) fn wrong(what: impl AsRef<str>, hint: &str, hopeless: bool) -> Wrong {
     Wrong {
         trouble: Trouble {
             what: what.as_ref().trim_end_matches([' ', ':']).into(),
@@ -272,7 +310,7 @@ fn wrong(what: impl AsRef<str>, hint: &str, hopeless: bool) -> Wrong {
 }
 
 /// Somebody else's words: one line, not too long, nothing that a terminal obeys.
-fn quote(said: &str) -> String {
+pub(super) fn quote(said: &str) -> String {
     let text = clean(said.lines().next().unwrap_or_default());
     let text = text.trim();
     if text.chars().count() <= QUOTED {

@@ -1,6 +1,6 @@
 //! One watch a kind: listed once, in pages, then followed for good; taken up where it was after any break.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -12,11 +12,12 @@ use serde_json::value::RawValue;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
-use super::object::Meta;
+use super::object::{Key, Meta};
+use super::trouble::quote;
 use super::world::{Change, Item};
 use crate::cluster::{Api, Fault, Happened, Page};
-use crate::fleet::cluster::PartState;
 use crate::fleet::cluster::object::{Kind, collection};
+use crate::fleet::cluster::{Odd, PartState};
 
 /// Objects a page: what a server answers quickly, and what is small enough to hold.
 const PAGE: u32 = 200;
@@ -59,6 +60,8 @@ struct Follower {
     /// When the server said anything last.
     heard: DateTime<Utc>,
     state: PartState,
+    /// What is not understood, and why.
+    odd: BTreeMap<Key, String>,
     wait: Duration,
     /// The next list is asked for in one: its pages grew too old on the way.
     whole: bool,
@@ -77,6 +80,7 @@ pub(super) async fn follow<T: Watched>(of: Of) {
         from: None,
         heard: Utc::now(),
         state: PartState::Loading,
+        odd: BTreeMap::new(),
         wait: WAITS.0,
         whole: false,
     };
@@ -105,6 +109,7 @@ impl Follower {
     /// All of it, page by page. What is not on any of them is gone.
     async fn list<T: Watched>(&mut self) -> Result<(), Fault> {
         let mut keys = HashSet::new();
+        let mut odd = BTreeMap::new();
         let mut next = String::new();
         loop {
             let more = if next.is_empty() {
@@ -120,16 +125,23 @@ impl Follower {
             let page: Page<Box<RawValue>> = self.of.api.get(&path, None).await?;
             self.heard = Utc::now();
             let kind = self.of.kind;
-            // One that is not understood hides no other.
-            let understood = page.items.iter().filter_map(|it| {
-                let read = serde_json::from_str::<T>(it.get());
-                read.inspect_err(|why| tracing::warn!("{}: {why}", kind.resource()))
-                    .ok()
-            });
-            let items: Vec<T> = understood.collect();
-            keys.extend(items.iter().map(|it| it.meta().key()));
-            let batch = items.into_iter().map(|it| Change::Put(it.item(kind)));
-            self.tell(batch.collect()).await;
+            let mut batch = Vec::with_capacity(page.items.len());
+            for it in &page.items {
+                match serde_json::from_str::<T>(it.get()) {
+                    Ok(it) => {
+                        keys.insert(it.meta().key());
+                        batch.push(Change::Put(it.item(kind)));
+                    }
+                    // One that is not understood hides no other; what it was before stays.
+                    Err(why) => {
+                        let key = serde_json::from_str::<Bare>(it.get());
+                        let key = key.map_or_else(|_| Key::default(), |it| it.metadata.key());
+                        keys.insert(key.clone());
+                        odd.insert(key, words(it.get(), &why));
+                    }
+                }
+            }
+            self.tell(batch).await;
             next = page.metadata.next;
             if next.is_empty() {
                 self.from = Some(page.metadata.resource_version);
@@ -138,6 +150,11 @@ impl Follower {
         }
         let only = Change::Only(self.of.kind, self.of.namespace.clone(), keys);
         self.tell(vec![only]).await;
+        if self.odd != odd {
+            self.odd = odd;
+            let change = self.told_odd();
+            self.tell(vec![change]).await;
+        }
         self.stands(PartState::Followed).await;
         self.wait = WAITS.0;
         self.whole = false;
@@ -203,29 +220,53 @@ impl Follower {
             let status: Status = serde_json::from_str(event.object.get()).map_err(garbled)?;
             return Err(Fault::of(&status));
         }
-        let change = match &*event.what {
-            "ADDED" | "MODIFIED" => serde_json::from_str::<T>(event.object.get()).map(|it| {
-                let version = it.meta().resource_version.clone();
-                (version, Some(Change::Put(it.item(kind))))
-            }),
-            what => serde_json::from_str::<Bare>(event.object.get()).map(|it| {
-                let gone = || Change::Gone(kind, it.metadata.key());
-                let change = (what == "DELETED").then(gone);
-                (it.metadata.resource_version, change)
-            }),
-        };
-        let (version, change) = match change {
-            Ok(read) => read,
-            // One that is not understood hides no other; what it was before stays.
-            Err(why) => {
-                tracing::warn!("{}: {why}", kind.resource());
-                let bare: Bare = serde_json::from_str(event.object.get()).map_err(garbled)?;
-                (bare.metadata.resource_version, None)
+        let raw = event.object.get();
+        if matches!(&*event.what, "ADDED" | "MODIFIED") {
+            match serde_json::from_str::<T>(raw) {
+                Ok(it) => {
+                    self.from = Some(it.meta().resource_version.to_string());
+                    self.understood(&it.meta().key(), batch);
+                    batch.push(Change::Put(it.item(kind)));
+                }
+                // One that is not understood hides no other; what it was before stays.
+                Err(why) => {
+                    let bare: Bare = serde_json::from_str(raw).map_err(garbled)?;
+                    self.from = Some(bare.metadata.resource_version.to_string());
+                    self.odd.insert(bare.metadata.key(), words(raw, &why));
+                    batch.push(self.told_odd());
+                }
             }
-        };
-        self.from = Some(version.to_string());
-        batch.extend(change);
+            return Ok(());
+        }
+        let bare: Bare = serde_json::from_str(raw).map_err(garbled)?;
+        self.from = Some(bare.metadata.resource_version.to_string());
+        if event.what == "DELETED" {
+            let key = bare.metadata.key();
+            self.understood(&key, batch);
+            batch.push(Change::Gone(kind, key));
+        }
         Ok(())
+    }
+
+    /// It is understood again, or gone.
+    fn understood(&mut self, key: &Key, batch: &mut Vec<Change>) {
+        if self.odd.remove(key).is_some() {
+            batch.push(self.told_odd());
+        }
+    }
+
+    /// What is not understood now.
+    fn told_odd(&self) -> Change {
+        let odd = self.odd.first_key_value().map(|(key, why)| Odd {
+            count: self.odd.len() as u32,
+            first: match (&*key.namespace, &*key.name) {
+                ("", "") => "one without a name".to_owned(),
+                ("", name) => name.to_owned(),
+                (namespace, name) => format!("{namespace}/{name}"),
+            },
+            why: why.clone(),
+        });
+        Change::Odd(self.of.kind, self.of.namespace.clone(), odd)
     }
 
     /// Says what went wrong, and waits before it is tried again.
@@ -260,7 +301,7 @@ impl Follower {
                 after.unwrap_or_default().max(self.wait).min(LATE)
             }
             other => {
-                if matches!(other, Fault::Stranger(_)) {
+                if matches!(other, Fault::Stranger(_) | Fault::Login(_)) {
                     self.of.api.renew().await;
                 }
                 self.stale(other.to_string()).await;
@@ -295,6 +336,30 @@ impl Follower {
             // Nobody listens any more: the end is near.
             let _ = self.of.out.send(batch).await;
         }
+    }
+}
+
+/// Why an object is not understood, with the field that it is about.
+fn words(raw: &str, why: &serde_json::Error) -> String {
+    let said = why.to_string();
+    let said = said.split(" at line ").next().unwrap_or(&said);
+    let before = raw.lines().nth(why.line().saturating_sub(1));
+    let field = before
+        .and_then(|it| {
+            it.get(..why.column())?
+                .rsplit_once("\":")?
+                .0
+                .rsplit_once('"')
+        })
+        .map(|(_, name)| name)
+        .filter(|_| !said.starts_with("missing field"))
+        .filter(|it| {
+            it.chars()
+                .all(|c| c.is_ascii_alphanumeric() || "./-_".contains(c))
+        });
+    match field {
+        Some(field) => quote(&format!("{field}: {said}")),
+        None => quote(said),
     }
 }
 

@@ -2,18 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
+use super::events::Events;
+use super::lost::Losses;
 use super::object::{
     Address, AiBackend, Claim, Event, Hpa, InferenceService, InferenceSet, Key, LlmService, Meta,
     Node, Pod, Pool, Revision, Route, Scaled, Service, Workload, Workspace,
 };
 use super::watch::Watched;
 use crate::fleet::cluster::object::Kind;
-use crate::fleet::cluster::{PartState, Permit};
-
-/// Pods that may have events before they are known themselves.
-const LATE_EVENTS: usize = 1000;
-/// Events of one pod that are kept.
-const EVENTS: usize = 24;
+use crate::fleet::cluster::{Odd, PartState, Permit};
 
 /// A workload: its kind and where it is.
 pub(super) type Home = (Kind, Key);
@@ -29,10 +26,12 @@ pub(super) enum Change {
     Only(Kind, Option<String>, HashSet<Key>),
     /// How a kind stands.
     State(Kind, Option<String>, PartState),
+    /// What of a kind is not understood now.
+    Odd(Kind, Option<String>, Option<Odd>),
     /// What this user may do.
     Permits(Vec<Permit>),
-    /// Why a run of a pod's engine ended, as its log has it.
-    Reason(Key, u32, String),
+    /// Why a run of a pod's engine ended, as its log has it; which pod of that name, and which run.
+    Reason(Key, (Box<str>, u32), String),
 }
 
 macro_rules! items {
@@ -57,8 +56,10 @@ macro_rules! items {
             pub pods: HashMap<Key, Pod>,
             pub pods_of: HashMap<Home, BTreeSet<Key>>,
             pub pods_on: HashMap<Box<str>, BTreeSet<Key>>,
-            pub events: HashMap<Key, Vec<Event>>,
+            pub events: Events,
+            pub losses: Losses,
             pub parts: BTreeMap<(Kind, Option<String>), PartState>,
+            pub odd: BTreeMap<(Kind, Option<String>), Odd>,
             /// What was listed to its end at least once: what is not there is not there.
             pub listed: HashSet<(Kind, Option<String>)>,
             pub permits: Vec<Permit>,
@@ -144,8 +145,12 @@ impl World {
                 let same = old.is_some_and(|old| {
                     old.meta == it.meta && old.engine == it.engine && old.labels == it.labels
                 });
-                if old.is_none_or(|old| old.replicas != it.replicas) {
+                if old.is_none_or(|old| old.replicas != it.replicas || old.refused != it.refused) {
                     touched.homes.insert(home.clone());
+                }
+                if old.is_some_and(|old| (old.replicas == 0) != (it.replicas == 0)) {
+                    // What was refused before is asked for anew.
+                    self.events.forget(&home);
                 }
                 touched.structure |= !same;
                 self.workloads.insert(home, *it);
@@ -159,11 +164,9 @@ impl World {
                 touched.parts = true;
                 self.permits = permits;
             }
-            Change::Reason(key, run, why) => {
-                if let Some(home) = self.pods.get(&key).and_then(home) {
-                    touched.homes.insert(home);
-                }
-                if self.pods.contains_key(&key) {
+            Change::Reason(key, (uid, run), why) => {
+                if let Some(pod) = self.pods.get(&key).filter(|it| it.meta.uid == uid) {
+                    touched.homes.extend(home(pod));
                     self.reasons.insert(key, (run, why));
                 }
             }
@@ -189,6 +192,13 @@ impl World {
                 }
                 self.parts.insert((kind, namespace), state);
             }
+            Change::Odd(kind, namespace, odd) => {
+                touched.parts = true;
+                match odd {
+                    Some(odd) => self.odd.insert((kind, namespace), odd),
+                    None => self.odd.remove(&(kind, namespace)),
+                };
+            }
         }
     }
 
@@ -200,14 +210,19 @@ impl World {
 
     fn put_pod(&mut self, pod: Pod, touched: &mut Touched) {
         let key = pod.key();
-        if let Some(old) = self.pods.get(&key)
-            && *old == pod
-        {
-            return;
+        if let Some(old) = self.pods.get(&key) {
+            if *old == pod {
+                return;
+            }
+            if old.meta.uid != pod.meta.uid {
+                // Another of that name, and nobody told of the end of this one.
+                self.gone(Kind::Pod, &key, touched);
+            }
         }
         // Whose pages tell of others is found with them.
         touched.structure |= super::tells_of_others(&pod);
         self.unplace(&key, touched);
+        self.losses.note(home(&pod), &pod, &self.nodes);
         if let Some(home) = home(&pod) {
             self.pods_of
                 .entry(home.clone())
@@ -247,39 +262,44 @@ impl World {
     }
 
     fn put_event(&mut self, event: Event, touched: &mut Touched) {
-        if !event.tells() {
-            return;
+        if event.tells() {
+            touched
+                .homes
+                .extend(self.pods.get(&event.regarding).and_then(home));
+            self.events.put(event, &self.pods);
+        } else if event.refuses() {
+            touched
+                .homes
+                .extend(self.events.refuse(&event, &self.workloads));
         }
-        let pod = event.regarding.clone();
-        if let Some(home) = self.pods.get(&pod).and_then(home) {
-            touched.homes.insert(home);
-        }
-        if self.events.len() > 2 * self.pods.len() + LATE_EVENTS {
-            // Told of pods that were gone by then.
-            self.events.retain(|key, _| self.pods.contains_key(key));
-        }
-        let all = self.events.entry(pod).or_default();
-        all.retain(|it| it.meta.uid != event.meta.uid);
-        if all.len() == EVENTS {
-            all.remove(0);
-        }
-        all.push(event);
-        all.sort_by_key(|it| it.at);
     }
 
     fn gone(&mut self, kind: Kind, key: &Key, touched: &mut Touched) {
         match kind {
             Kind::Pod => {
                 self.unplace(key, touched);
-                self.pods.remove(key);
-                self.events.remove(key);
+                if let Some(pod) = self.pods.remove(key) {
+                    self.losses.gone(home(&pod), &pod, &self.nodes);
+                    self.events.gone(&pod);
+                }
                 self.reasons.remove(key);
+            }
+            Kind::Node => {
+                if let Some(node) = self.nodes.remove(key) {
+                    touched.structure = true;
+                    // Its pods are found to be gone after it is.
+                    if self.pods_on.contains_key(&key.name) {
+                        self.losses.machine_gone(&node);
+                    }
+                }
             }
             // An event that expires did happen.
             Kind::Event => {}
             Kind::Deployment | Kind::StatefulSet | Kind::LeaderWorkerSet => {
                 let home = (kind, key.clone());
                 touched.structure |= self.workloads.remove(&home).is_some();
+                self.events.forget(&home);
+                self.losses.forget(&home);
                 touched.homes.insert(home);
             }
             Kind::HttpRoute | Kind::AiGatewayRoute => {

@@ -56,6 +56,11 @@ fn place(cluster: &str, name: &str, phase: Phase) -> Place {
         } else {
             Vec::new()
         },
+        serving: if up {
+            vec![format!("{name}-0").into()]
+        } else {
+            Vec::new()
+        },
         port: 8000,
         can_nap: false,
         log: None,
@@ -109,6 +114,7 @@ fn own(id: &str, model: &str, weight: u32, place: Place) -> SeenBackend {
         }),
         weight,
         place: Some(Arc::new(place)),
+        down: None,
     }
 }
 
@@ -129,6 +135,7 @@ fn route(targets: &[(&str, u32, &str)]) -> Rule {
             })
             .collect(),
         programmed: Ok(()),
+        refused: false,
         mark: None,
     }
 }
@@ -180,12 +187,14 @@ fn fleet() -> Fleet {
                 Part {
                     resource: "pods".into(),
                     state: PartState::Followed,
+                    odd: None,
                 },
                 Part {
                     resource: "nodes".into(),
                     state: PartState::Forbidden {
                         why: "nodes is forbidden".into(),
                     },
+                    odd: None,
                 },
             ],
             ..Cluster::default()
@@ -217,6 +226,7 @@ fn fleet() -> Fleet {
                 }),
                 weight: 10,
                 place: None,
+                down: None,
             },
         ],
         whole: true,
@@ -347,6 +357,7 @@ fn pods_are(fleet: &mut Fleet, state: PartState, now: DateTime<Utc>) {
         parts: vec![Part {
             resource: "pods".into(),
             state,
+            odd: None,
         }],
         ..Cluster::default()
     };

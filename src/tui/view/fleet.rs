@@ -217,6 +217,11 @@ fn on_cluster(app: &App) -> (&'static str, Role) {
             "Nothing may be seen here; the line above says what.",
             Role::Critical,
         )
+    } else if parts().any(|it| it.odd.is_some()) {
+        (
+            "What is there is not understood; the line above says why.",
+            Role::Critical,
+        )
     } else {
         ("Nothing that serves models was found.", Role::Text)
     }

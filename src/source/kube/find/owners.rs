@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::super::object::{Key, Meta};
+use super::super::object::{Key, Meta, Workspace};
 use super::super::world::Home;
 use super::{Finder, Found, MADE_BY, gitops, said_of};
 use crate::fleet::ModelId;
@@ -47,6 +47,12 @@ impl Finder<'_> {
             found.scaled = object.clone();
             found.owner = Owner::InferenceSet(object);
             found.autoscaler = self.scaler(&[&home]);
+            found.spread = mine
+                .iter()
+                .filter_map(|it| self.world.workspaces.get(it))
+                .map(Workspace::machines)
+                .max()
+                .or(Some(1));
             found.workspaces = mine.into_iter().map(|it| it.name).collect();
             found.instance = set.spec.template.resource.instance_type.clone();
             self.taken.extend(homes.iter().cloned());
@@ -65,7 +71,7 @@ impl Finder<'_> {
                 // Tuning serves nobody.
                 continue;
             };
-            let home = (Kind::StatefulSet, key.clone());
+            let home = self.home_of(key);
             let preset = inference.preset.as_ref().map(|it| it.name.clone());
             let served = self
                 .world
@@ -76,7 +82,8 @@ impl Finder<'_> {
             found.model = ModelId::from(clean(
                 &served.or(preset).unwrap_or_else(|| key.name.clone()),
             ));
-            found.scaled = self.object(Kind::StatefulSet, key);
+            found.scaled = self.object(home.0, key);
+            found.spread = (home.0 == Kind::StatefulSet).then(|| workspace.machines());
             found.owner = Owner::Workspace(self.object(Kind::Workspace, key));
             found.autoscaler = self.scaler(&[&home]);
             found.workspaces = vec![key.name.clone()];
@@ -86,6 +93,20 @@ impl Finder<'_> {
             found.homes = vec![home];
             self.found.push(found);
         }
+    }
+
+    /// What runs a workspace's pods: a StatefulSet of its name; before KAITO 0.8, whose 0.6 is AKS's own, a Deployment.
+    fn home_of(&self, key: &Key) -> Home {
+        let set = (Kind::StatefulSet, key.clone());
+        let before = (Kind::Deployment, key.clone());
+        let its_own = |home: &Home| {
+            let of = self.world.workloads.get(home);
+            of.and_then(|it| it.meta.controller()) == Some(("Workspace", &key.name))
+        };
+        if !self.world.workloads.contains_key(&set) && its_own(&before) {
+            return before;
+        }
+        set
     }
 
     fn kserve(&mut self) {
@@ -290,6 +311,7 @@ impl Finder<'_> {
             owner: Owner::Itself,
             autoscaler: Autoscaler::None,
             wanted: None,
+            spread: None,
             workspaces: Vec::new(),
             instance: Box::default(),
             gitops: gitops(meta),

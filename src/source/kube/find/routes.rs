@@ -1,11 +1,11 @@
 //! Which routes lead to which backends, and which of these are somebody else's.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use super::super::object::{BackendRef, Key, Route, RouteRule, Words};
+use super::super::object::{BackendRef, Key, Route, RouteRule, Service, Words};
 use super::super::settings::Settings;
-use super::super::world::World;
+use super::super::world::{Home, World};
 use super::{Found, MADE_BY, somebody_elses};
 use crate::fleet::ModelId;
 use crate::fleet::cluster::SeenBackend;
@@ -52,13 +52,14 @@ pub(super) fn routes(
     let led = led(world, &resolver, found, served);
     let weights = Weights::of(&led);
     let mut away: HashMap<Key, Vec<ModelId>> = HashMap::new();
+    let mut named: HashSet<usize> = HashSet::new();
     for one in &led {
         for lead in &one.leads {
             match lead {
                 Leads::Here(at) => {
                     found[*at].weight = weights.here.get(at).copied().unwrap_or(1);
-                    if one.rule.model().is_some() {
-                        // The name in the route is what clients ask for.
+                    if one.rule.model().is_some() && named.insert(*at) {
+                        // The first name in a route is what clients ask for; others are for adapters and the like.
                         found[*at].model = one.model.clone();
                     }
                 }
@@ -90,15 +91,13 @@ pub(super) fn routes(
                         let id = settings.id(&name);
                         if !out.hosted.iter().any(|it| it.id == id) {
                             let model = one.model.clone();
-                            let weight = weights.away.get(&(key, model.clone()));
+                            let weight = weights.away.get(&(key.clone(), model.clone()));
                             let weight = weight.copied().unwrap_or(1);
-                            out.hosted.push(somebody_elses(
-                                id.clone(),
-                                model,
-                                provider,
-                                weight,
-                                settings,
-                            ));
+                            let mut one =
+                                somebody_elses(id.clone(), model, provider, weight, settings);
+                            let said = world.ai_backends.get(&key);
+                            one.down = said.and_then(|it| it.refused.clone());
+                            out.hosted.push(one);
                         }
                         Some(id)
                     }
@@ -118,6 +117,7 @@ pub(super) fn routes(
             annotated: one.route.annotated,
             refs: refs.collect(),
             programmed: programmed(world, &one.object, one.route),
+            refused: is_refused(world, &one.object, one.route),
             mark: one.route.meta.annotation(KEY).and_then(Mark::read),
             route: one.object,
         };
@@ -224,6 +224,16 @@ fn programmed(world: &World, object: &Object, route: &Route) -> Result<(), Box<s
     made.programmed()
 }
 
+/// The same of its gateway's refusal.
+fn is_refused(world: &World, object: &Object, route: &Route) -> bool {
+    let made = (Kind::HttpRoute, Key::new(&object.namespace, &object.name));
+    let made = world
+        .routes
+        .get(&made)
+        .filter(|_| object.kind == Kind::AiGatewayRoute);
+    route.is_refused() || made.is_some_and(Route::is_refused)
+}
+
 struct Resolver<'a> {
     world: &'a World,
     /// By namespace: the labels of a backend's pods, and its place.
@@ -239,10 +249,8 @@ impl<'a> Resolver<'a> {
         for (at, it) in found.iter().enumerate() {
             for home in &it.homes {
                 if let Some(workload) = world.workloads.get(home) {
-                    labels
-                        .entry(it.namespace.clone())
-                        .or_default()
-                        .push((Cow::Borrowed(&workload.labels), at));
+                    let all = labels.entry(it.namespace.clone()).or_default();
+                    all.push((with_injected(home, &workload.labels), at));
                 }
                 names.insert(home.1.clone(), at);
             }
@@ -286,7 +294,12 @@ impl<'a> Resolver<'a> {
             ("gateway.envoyproxy.io", "Backend") => self.address(&key, &key),
             // An AIGatewayRoute's targets have neither group nor kind said, where they are of its own.
             ("" | "aigateway.envoyproxy.io", _) => self.ai_backend(&key),
-            (group, _) => Leads::Away(key, provider(group)),
+            // What these lead to is an API of somebody else, as a rule; what it is, is not looked at.
+            (group @ ("agentgateway.dev" | "gateway.kgateway.dev"), _) => {
+                Leads::Away(key, provider(group))
+            }
+            // A kind that is not known here may lead anywhere, or nowhere.
+            _ => Leads::Nowhere,
         }
     }
 
@@ -302,8 +315,24 @@ impl<'a> Resolver<'a> {
             };
         };
         if let Some(host) = &service.spec.external_name {
-            return Leads::Away(key.clone(), provider(host));
+            return match within(host) {
+                // One name for another is followed once: two that name each other lead nowhere.
+                Some(other) if other != *key => self.named(&other),
+                Some(_) => Leads::Nowhere,
+                None => Leads::Away(key.clone(), provider(host)),
+            };
         }
+        self.selecting(service, key)
+    }
+
+    /// A service by its name, which is no name for another one.
+    fn named(&self, key: &Key) -> Leads {
+        let service = self.world.services.get(key);
+        let service = service.filter(|it| it.spec.external_name.is_none());
+        service.map_or(Leads::Nowhere, |it| self.selecting(it, key))
+    }
+
+    fn selecting(&self, service: &Service, key: &Key) -> Leads {
         match self.selected(&service.spec.selector, key) {
             Leads::Nowhere => {
                 let known = self.names.get(key).map(|at| Leads::Here(*at));
@@ -319,9 +348,11 @@ impl<'a> Resolver<'a> {
         }
         let of = self.labels.get(&key.namespace).into_iter().flatten();
         let mut all = of.filter(|(labels, _)| {
-            selector
+            let mut wanted = selector
                 .iter()
-                .all(|(name, value)| labels.get(name) == Some(value))
+                // Which of its pods: any of them is this backend.
+                .filter(|(name, _)| !OF_ONE_POD.contains(&&***name));
+            wanted.all(|(name, value)| labels.get(name) == Some(value))
         });
         all.next()
             .map_or(Leads::Nowhere, |(_, at)| Leads::Here(*at))
@@ -343,7 +374,12 @@ impl<'a> Resolver<'a> {
             },
         };
         match (led, &*it.spec.schema.name) {
-            (Leads::Nowhere, schema) => Leads::Away(key.clone(), provider(schema)),
+            // These are nobody's own engines, wherever they are reached; OpenAI's is spoken by all.
+            (
+                Leads::Nowhere,
+                schema @ ("AzureOpenAI" | "AWSBedrock" | "GCPVertexAI" | "Anthropic"),
+            ) => Leads::Away(key.clone(), provider(schema)),
+            (Leads::Nowhere, _) => Leads::Nowhere,
             (Leads::Away(key, _), schema) if schema == "AzureOpenAI" => {
                 Leads::Away(key, provider(schema))
             }
@@ -356,14 +392,41 @@ impl<'a> Resolver<'a> {
         let Some(host) = self.world.addresses.get(at).and_then(|it| it.host()) else {
             return Leads::Nowhere;
         };
-        let mut parts = host.split('.');
-        if let (Some(name), Some(namespace), Some("svc")) =
-            (parts.next(), parts.next(), parts.next())
-        {
-            return self.service(&Key::new(namespace, name));
+        match within(host) {
+            Some(service) => self.service(&service),
+            None => Leads::Away(shown.clone(), provider(host)),
         }
-        Leads::Away(shown.clone(), provider(host))
     }
+}
+
+/// Labels by which a selector means one pod of several.
+const OF_ONE_POD: [&str; 2] = [
+    "apps.kubernetes.io/pod-index",
+    "statefulset.kubernetes.io/pod-name",
+];
+
+/// The service that a host's name within a cluster is of.
+fn within(host: &str) -> Option<Key> {
+    let mut parts = host.split('.');
+    match (parts.next(), parts.next(), parts.next()) {
+        (Some(name), Some(namespace), Some("svc")) => Some(Key::new(namespace, name)),
+        _ => None,
+    }
+}
+
+/// The labels of a workload's pods that serve: those of its template, and those that its controller adds.
+fn with_injected<'a>((kind, key): &Home, template: &'a Words) -> Cow<'a, Words> {
+    if *kind != Kind::LeaderWorkerSet {
+        return Cow::Borrowed(template);
+    }
+    let mut all = template.clone();
+    for (name, value) in [
+        ("leaderworkerset.sigs.k8s.io/name", &*key.name),
+        ("leaderworkerset.sigs.k8s.io/worker-index", "0"),
+    ] {
+        all.insert(name.into(), value.into());
+    }
+    Cow::Owned(all)
 }
 
 /// Who runs it, for people: by the host's name or the schema's.

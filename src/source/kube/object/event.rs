@@ -13,9 +13,14 @@ pub(in crate::source::kube) struct Event {
     /// `Pod`, `Node`, …
     pub kind: Box<str>,
     pub regarding: Key,
+    /// Which one of that name it regards: names are used again. Empty where it does not say.
+    pub uid: Box<str>,
     pub reason: Box<str>,
     pub note: Box<str>,
+    /// When it was seen last.
     pub at: Option<DateTime<Utc>>,
+    /// When it was seen first.
+    pub first: Option<DateTime<Utc>>,
 }
 
 /// Reasons that say something of a start.
@@ -43,6 +48,25 @@ impl Event {
     pub(in crate::source::kube) fn tells(&self) -> bool {
         *self.kind == *"Pod" && TELLING.contains(&&*self.reason)
     }
+
+    /// Whether it regards that pod, and not a former one of its name.
+    pub(in crate::source::kube) fn is_of(&self, pod: &Meta) -> bool {
+        if self.uid.is_empty() {
+            return self.at.is_none() || self.at >= pod.creation_timestamp;
+        }
+        self.uid == pod.uid
+    }
+
+    /// Whether it says that pods of a workload could not be made.
+    pub(in crate::source::kube) fn refuses(&self) -> bool {
+        matches!(
+            (&*self.kind, &*self.reason),
+            (
+                "ReplicaSet" | "StatefulSet" | "LeaderWorkerSet",
+                "FailedCreate"
+            ) | ("Deployment", "ReplicaSetCreateError")
+        )
+    }
 }
 
 #[derive(Deserialize)]
@@ -58,6 +82,8 @@ struct Raw {
     #[serde(default)]
     event_time: Option<DateTime<Utc>>,
     #[serde(default)]
+    deprecated_first_timestamp: Option<DateTime<Utc>>,
+    #[serde(default)]
     deprecated_last_timestamp: Option<DateTime<Utc>>,
     #[serde(default)]
     series: Option<Series>,
@@ -71,6 +97,8 @@ struct Regarding {
     namespace: Box<str>,
     #[serde(default)]
     name: Box<str>,
+    #[serde(default)]
+    uid: Box<str>,
 }
 
 #[derive(Deserialize)]
@@ -88,6 +116,10 @@ impl From<Raw> for Event {
                 .or(raw.deprecated_last_timestamp)
                 .or(raw.event_time)
                 .or(raw.metadata.creation_timestamp),
+            first: (raw.deprecated_first_timestamp)
+                .or(raw.event_time)
+                .or(raw.metadata.creation_timestamp),
+            uid: raw.regarding.uid,
             kind: raw.regarding.kind,
             regarding: Key {
                 namespace: raw.regarding.namespace,

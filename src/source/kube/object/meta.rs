@@ -99,9 +99,10 @@ impl PartialEq for Meta {
 
 /// Whether a label or an annotation means something here.
 fn is_known(key: &str) -> bool {
-    const PREFIXES: [&str; 9] = [
+    const PREFIXES: [&str; 10] = [
         "fleetctl.dev/",
         "kaito.sh/",
+        "karpenter.kaito.sh/",
         "inferenceset.kaito.sh/",
         "scaledobject.kaito.sh/",
         "serving.kserve.io/",
@@ -130,7 +131,6 @@ fn is_known(key: &str) -> bool {
     ];
     PREFIXES.iter().any(|it| key.starts_with(it))
         || WHOLE.contains(&key)
-        || key == "karpenter.kaito.sh/workspace-name"
         || key == "gateway.envoyproxy.io/ai-gateway-generated"
 }
 
@@ -165,7 +165,8 @@ fn pairs<'de, D: Deserializer<'de>>(from: D, wanted: fn(&str) -> bool) -> Result
             let mut words = Words::new();
             while let Some(key) = map.next_key::<Cow<'de, str>>()? {
                 if self.0(&key) {
-                    words.insert(key.as_ref().into(), map.next_value()?);
+                    let Word(value) = map.next_value()?;
+                    words.insert(key.as_ref().into(), value);
                 } else {
                     map.next_value::<IgnoredAny>()?;
                 }
@@ -174,4 +175,38 @@ fn pairs<'de, D: Deserializer<'de>>(from: D, wanted: fn(&str) -> bool) -> Result
         }
     }
     from.deserialize_any(Pairs(wanted))
+}
+
+/// A value as text. Custom resources are kept as they were written, and a quantity may be written as a number there
+/// (`x-kubernetes-int-or-string`): `nvidia.com/gpu: 8`.
+struct Word(Box<str>);
+
+impl<'de> Deserialize<'de> for Word {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Scalar;
+        impl Visitor<'_> for Scalar {
+            type Value = Word;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a text or a number")
+            }
+
+            fn visit_str<E>(self, it: &str) -> Result<Word, E> {
+                Ok(Word(it.into()))
+            }
+
+            fn visit_u64<E>(self, it: u64) -> Result<Word, E> {
+                Ok(Word(it.to_string().into()))
+            }
+
+            fn visit_i64<E>(self, it: i64) -> Result<Word, E> {
+                Ok(Word(it.to_string().into()))
+            }
+
+            fn visit_f64<E>(self, it: f64) -> Result<Word, E> {
+                Ok(Word(it.to_string().into()))
+            }
+        }
+        from.deserialize_any(Scalar)
+    }
 }

@@ -21,6 +21,8 @@ pub(in crate::source::kube) struct Pod {
     pub ip: Box<str>,
     pub conditions: Vec<Condition>,
     pub init: Vec<Container>,
+    /// Init containers that go on beside the others (`restartPolicy: Always`): a proxy, a router.
+    pub sidecars: Vec<Container>,
     pub containers: Vec<Container>,
 }
 
@@ -126,10 +128,14 @@ impl Pod {
         matches!(&*self.phase, "Succeeded" | "Failed")
     }
 
+    /// Why it was told to end by somebody else than its owner.
+    pub(in crate::source::kube) fn disruption(&self) -> Option<&Condition> {
+        self.condition("DisruptionTarget").filter(|it| it.is_true())
+    }
+
     /// When it ended, as far as it says so.
     pub(in crate::source::kube) fn ended(&self) -> Option<DateTime<Utc>> {
-        let told = self.condition("DisruptionTarget");
-        let told = told.and_then(|it| it.last_transition_time);
+        let told = self.disruption().and_then(|it| it.last_transition_time);
         let last = self
             .containers
             .iter()
@@ -166,6 +172,17 @@ struct Spec {
     node_name: Box<str>,
     #[serde(default)]
     containers: Vec<Asks>,
+    #[serde(default)]
+    init_containers: Vec<Init>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Init {
+    #[serde(default)]
+    name: Box<str>,
+    #[serde(default)]
+    restart_policy: Box<str>,
 }
 
 #[derive(Deserialize)]
@@ -202,6 +219,15 @@ struct Status {
 impl From<Raw> for Pod {
     fn from(raw: Raw) -> Self {
         let asks = raw.spec.containers.iter();
+        let goes_on = |it: &Container| {
+            let mut all = raw.spec.init_containers.iter();
+            all.any(|init| init.name == it.name && *init.restart_policy == *"Always")
+        };
+        let (sidecars, init) = raw
+            .status
+            .init_container_statuses
+            .into_iter()
+            .partition(goes_on);
         Self {
             gpus: asks.map(|it| gpus(&it.resources.limits)).sum(),
             meta: raw.metadata,
@@ -211,7 +237,8 @@ impl From<Raw> for Pod {
             message: raw.status.message,
             ip: raw.status.pod_ip,
             conditions: raw.status.conditions,
-            init: raw.status.init_container_statuses,
+            init,
+            sidecars,
             containers: raw.status.container_statuses,
         }
     }

@@ -14,7 +14,7 @@ pub(in crate::source::kube) struct Route {
     pub annotated: bool,
     pub rules: Vec<RouteRule>,
     /// By gateway: whether it has the route as it stands, or why not.
-    pub parents: Vec<Result<(), Box<str>>>,
+    pub parents: Vec<Result<(), Unprogrammed>>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -137,33 +137,43 @@ struct Parent {
     conditions: Vec<Condition>,
 }
 
+/// Why a gateway does not have a route as it stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(in crate::source::kube) enum Unprogrammed {
+    /// It has not come to it.
+    NotYet(Box<str>),
+    /// It does not take it.
+    Refused(Box<str>),
+}
+
 impl From<RawRoute> for Route {
     fn from(raw: RawRoute) -> Self {
         let generation = raw.metadata.meta.generation;
-        let judge = |conditions: &[Condition], dated: bool| {
+        let judge = |conditions: &[Condition], dated: bool| -> Result<(), Unprogrammed> {
+            let not_yet = |why: &str| Err(Unprogrammed::NotYet(why.into()));
             for kind in ["Accepted", "ResolvedRefs"] {
                 let found = conditions.iter().find(|it| *it.kind == *kind);
                 match found {
                     Some(it) if dated && it.observed_generation < generation => {
-                        return Err("the gateway has not seen its newest version yet".into());
+                        return not_yet("the gateway has not seen its newest version yet");
                     }
                     Some(it) if !it.is_true() => {
-                        return Err(clean(&format!("{kind}: {} {}", it.reason, it.message))
-                            .trim()
-                            .into());
+                        let why = clean(&format!("{kind}: {} {}", it.reason, it.message));
+                        return Err(Unprogrammed::Refused(why.trim().into()));
                     }
                     None if dated => {
-                        return Err("the gateway has not said anything of it yet".into());
+                        return not_yet("the gateway has not said anything of it yet");
                     }
                     Some(_) | None => {}
                 }
             }
             if !dated && conditions.iter().any(|it| *it.kind == *"NotAccepted") {
-                return Err("its controller did not accept it".into());
+                let why = "its controller did not accept it".into();
+                return Err(Unprogrammed::Refused(why));
             }
             Ok(())
         };
-        let mut parents: Vec<Result<(), Box<str>>> = raw
+        let mut parents: Vec<Result<(), Unprogrammed>> = raw
             .status
             .parents
             .iter()
@@ -187,11 +197,17 @@ impl Route {
         if self.parents.is_empty() {
             return Err("no gateway has said anything of it yet".into());
         }
-        self.parents
-            .iter()
-            .find(|it| it.is_err())
-            .cloned()
-            .unwrap_or(Ok(()))
+        let mut faults = self.parents.iter().filter_map(|it| it.as_ref().err());
+        match faults.next() {
+            Some(Unprogrammed::NotYet(why) | Unprogrammed::Refused(why)) => Err(why.clone()),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether a gateway does not take it as it stands.
+    pub(in crate::source::kube) fn is_refused(&self) -> bool {
+        let mut faults = self.parents.iter().filter_map(|it| it.as_ref().err());
+        faults.any(|it| matches!(it, Unprogrammed::Refused(_)))
     }
 }
 
@@ -242,6 +258,24 @@ pub(in crate::source::kube) struct AiBackend {
     pub meta: Meta,
     #[serde(default)]
     pub spec: AiBackendSpec,
+    /// Why its gateway does not take it.
+    #[serde(default, rename = "status", deserialize_with = "refusal")]
+    pub refused: Option<Box<str>>,
+}
+
+/// The reason in a status whose condition says `Accepted` is not, or `NotAccepted` is.
+fn refusal<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Box<str>>, D::Error> {
+    let status = Option::<Status>::deserialize(from)?.unwrap_or_default();
+    let refuses = |it: &&Condition| match &*it.kind {
+        "Accepted" => *it.status == *"False",
+        "NotAccepted" => it.is_true(),
+        _ => false,
+    };
+    let said = status.conditions.iter().find(refuses);
+    Ok(said.map(|it| {
+        let why = clean(&format!("{} {}", it.reason, it.message));
+        why.trim().into()
+    }))
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]

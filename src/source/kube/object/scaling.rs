@@ -4,6 +4,7 @@ use serde::Deserialize;
 
 use super::meta::Meta;
 use super::pod::Condition;
+use crate::fleet::cluster::is_plain;
 
 /// A HorizontalPodAutoscaler, trimmed.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -14,6 +15,7 @@ pub(in crate::source::kube) struct Hpa {
     pub min: u32,
     pub max: u32,
     pub down: Option<Box<str>>,
+    pub plain: bool,
     pub inactive: Option<Box<str>>,
 }
 
@@ -56,21 +58,7 @@ struct HpaSpec {
     #[serde(default)]
     max_replicas: u32,
     #[serde(default)]
-    behavior: Behavior,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Behavior {
-    #[serde(default)]
-    scale_down: Option<Down>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Down {
-    #[serde(default)]
-    select_policy: Option<Box<str>>,
+    behavior: serde_json::Value,
 }
 
 #[derive(Default, Deserialize)]
@@ -90,7 +78,10 @@ impl From<RawHpa> for Hpa {
             target: raw.spec.scale_target_ref,
             min: raw.spec.min_replicas.unwrap_or(1),
             max: raw.spec.max_replicas,
-            down: raw.spec.behavior.scale_down.and_then(|it| it.select_policy),
+            down: raw.spec.behavior["scaleDown"]["selectPolicy"]
+                .as_str()
+                .map(Into::into),
+            plain: is_plain(&raw.spec.behavior),
             inactive: active.filter(|it| !it.is_true()).map(|it| it.reason),
         }
     }

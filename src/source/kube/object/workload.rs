@@ -3,7 +3,7 @@
 use serde::Deserialize;
 
 use super::meta::{Meta, Words};
-use super::pod::{Resources, gpus};
+use super::pod::{Condition, Resources, gpus};
 
 /// A Deployment, a StatefulSet or a LeaderWorkerSet, trimmed.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -16,6 +16,8 @@ pub(in crate::source::kube) struct Workload {
     pub engine: Engine,
     /// All labels of its pods, for selectors.
     pub labels: Words,
+    /// Its pods cannot be made, and why (`ReplicaFailure`).
+    pub refused: Option<Condition>,
 }
 
 /// What the template says of the container that serves.
@@ -44,6 +46,14 @@ struct Raw {
     metadata: Meta,
     #[serde(default)]
     spec: Spec,
+    #[serde(default)]
+    status: Status,
+}
+
+#[derive(Default, Deserialize)]
+struct Status {
+    #[serde(default)]
+    conditions: Vec<Condition>,
 }
 
 #[derive(Default, Deserialize)]
@@ -326,7 +336,9 @@ impl From<Raw> for Workload {
         engine.gpus = engine
             .gpus
             .saturating_add(workers.saturating_mul(size.saturating_sub(1)));
+        let mut conditions = raw.status.conditions.into_iter();
         Self {
+            refused: conditions.find(|it| *it.kind == *"ReplicaFailure" && it.is_true()),
             meta: raw.metadata,
             replicas: raw.spec.replicas.unwrap_or(1),
             size,

@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::source::kube::read::Reader;
+use crate::source::kube::page::Reader;
 use crate::source::kube::tokens::SERIES;
 use crate::source::prometheus::{Series, range};
 

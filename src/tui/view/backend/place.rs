@@ -19,7 +19,10 @@ const NAMED: usize = 3;
 
 /// Draws it on top of `area` and says how many rows it took; none for what lives on no cluster.
 pub(super) fn render(app: &App, backend: &Backend, area: Rect, buf: &mut Buffer) -> u16 {
-    let rules: Vec<&Rule> = app.fleet.rules_of(&backend.model).collect();
+    let rules: Vec<&Rule> = match &backend.place {
+        Some(place) => app.fleet.rules_to(&backend.id, place),
+        None => app.fleet.rules_of(&backend.model).collect(),
+    };
     let (lines, cluster) = match &backend.place {
         Some(place) => (lines(app, backend, place, &rules), &*place.cluster),
         // Of what is hosted a cluster only knows what leads there.

@@ -15,6 +15,7 @@ use self::kube::Hand;
 
 use crate::fleet::backend::SleepWay;
 use crate::fleet::cluster::plan::Plan;
+use crate::fleet::cluster::{Need, Permit};
 use crate::fleet::{Action, BackendId, Fleet, Observation};
 use crate::process::{Engine, Phase};
 use crate::web::{self, Reply};
@@ -87,6 +88,15 @@ impl Actuator {
     /// What it would not take, and why.
     pub async fn rehearse(&self, plan: &Plan) -> Result<(), String> {
         self.hand(plan)?.rehearse(plan).await
+    }
+
+    /// Asks whether this user may do what a plan needs.
+    pub async fn may(&self, plan: &Plan, needs: &[Need]) -> Vec<Permit> {
+        match self.hand(plan) {
+            Ok(hand) => hand.may(needs).await,
+            // What reaches nothing changes nothing: it is said when it is tried.
+            Err(_) => Vec::new(),
+        }
     }
 
     fn hand(&self, plan: &Plan) -> Result<&Hand, String> {

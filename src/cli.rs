@@ -26,7 +26,6 @@ use clap::Parser;
 /// Without a config it opens the demo: simulated engines that speak vLLM's protocol over loopback HTTP,
 /// synthetic traffic, and time that runs faster than the wall's (the header shows by how much).
 #[derive(Debug, Parser)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a flag of its own")]
 #[command(version, about, max_term_width = 100)]
 pub struct Args {
     #[command(subcommand)]
@@ -40,9 +39,6 @@ pub struct Args {
     /// Where the gateway listens; overrides the config (port 0 takes a free one)
     #[arg(long, value_name = "ADDR:PORT")]
     listen: Option<SocketAddr>,
-    /// Takes the actions away: nothing can be woken, drained or changed from here
-    #[arg(long)]
-    read_only: bool,
     /// dark, light, ansi16, monochrome or colorblind
     #[arg(long, value_name = "NAME", env = "FLEETCTL_THEME")]
     theme: Option<String>,
@@ -81,9 +77,27 @@ struct Shared {
     /// Writes diagnostics to this file; never to the terminal
     #[arg(long, global = true, value_name = "FILE", env = "FLEETCTL_LOG")]
     log: Option<PathBuf>,
+    /// Takes the actions away: nothing can be woken, drained or changed from here
+    #[arg(long, global = true)]
+    read_only: bool,
 }
 
 impl Shared {
+    /// Refuses what `--read-only` takes away.
+    ///
+    /// # Errors
+    /// Where it was given.
+    fn may_act(&self, what: &str) -> Result<(), exit::Ended> {
+        if !self.read_only {
+            return Ok(());
+        }
+        Err(exit::Ended::new(
+            exit::Kind::Refused,
+            format!("--read-only takes the actions away: {what} changes something"),
+            "leave --read-only out, or look at what it would do with --dry-run",
+        ))
+    }
+
     /// The same where others operate from elsewhere: `ana@laptop`.
     fn operator_from_here(&self) -> String {
         let host = nix::unistd::gethostname().ok();
@@ -119,6 +133,7 @@ enum Verb {
 /// Parses the command line, runs it, and says what went wrong on stderr.
 pub fn main() -> ExitCode {
     let args = Args::parse();
+    let is_for_programs = matches!(&args.verb, Some(Verb::Fleet(verb)) if verb.is_for_programs());
     let done = match &args.verb {
         Some(Verb::Serve(serve)) => serve::run(serve, &args.shared).map(|()| ExitCode::SUCCESS),
         Some(Verb::Fleet(verb)) => {
@@ -133,6 +148,9 @@ pub fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
+            if is_for_programs {
+                println!("{:#}", exit::document(&error));
+            }
             eprintln!("fleetctl: {error:#}");
             exit::code(&error)
         }

@@ -11,6 +11,8 @@ use tokio_util::task::TaskTracker;
 
 use crate::actuator::Actuator;
 use crate::clock::Clock;
+use crate::fleet::cluster::Permit;
+use crate::fleet::cluster::plan::Plan;
 use crate::fleet::message::RefusalKind;
 use crate::fleet::reload::Reload;
 use crate::fleet::{Action, Backend, BackendId, Fleet, Observation, Refusal};
@@ -70,6 +72,7 @@ pub fn start(
     let (observe, observations) = mpsc::channel(OBSERVATIONS);
     let (order, orders) = mpsc::channel(ORDERS);
     let (configure, configs) = mpsc::channel(1);
+    let (ask, asked) = mpsc::channel(ORDERS);
     let (publish, snapshots) = watch::channel(Arc::new(fleet.clone()));
     let (here, reach) = watch::channel(Reach::Near);
     actuator.attach(&snapshots, &observe);
@@ -78,6 +81,7 @@ pub fn start(
         publish,
         actuator: Arc::new(actuator),
         performing: TaskTracker::new(),
+        ask,
         observe: observe.clone(),
         clock,
         journal,
@@ -85,7 +89,7 @@ pub fn start(
         next: Instant::now(),
         _here: here,
     };
-    let task = tokio::spawn(owner.run(observations, orders, configs, shutdown));
+    let task = tokio::spawn(owner.run(observations, (orders, asked), configs, shutdown));
     Hub {
         handle: FleetHandle {
             snapshots,
@@ -98,6 +102,13 @@ pub fn start(
     }
 }
 
+/// An order, and what its user may do on a cluster.
+struct Asked {
+    order: Order,
+    cluster: Arc<str>,
+    permits: Vec<Permit>,
+}
+
 struct Owner {
     fleet: Fleet,
     publish: watch::Sender<Arc<Fleet>>,
@@ -106,6 +117,8 @@ struct Owner {
     observe: mpsc::Sender<Observation>,
     clock: Clock,
     journal: Option<Journal>,
+    /// Where orders go on whose rights had to be asked for first.
+    ask: mpsc::Sender<Asked>,
     /// Something changed since the last picture.
     dirty: bool,
     /// When the next calm picture may go out.
@@ -117,7 +130,7 @@ impl Owner {
     async fn run(
         mut self,
         mut observations: mpsc::Receiver<Observation>,
-        mut orders: mpsc::Receiver<Order>,
+        (mut orders, mut asked): (mpsc::Receiver<Order>, mpsc::Receiver<Asked>),
         mut configs: mpsc::Receiver<Configured>,
         shutdown: CancellationToken,
     ) {
@@ -135,6 +148,7 @@ impl Owner {
                 biased;
                 () = shutdown.cancelled() => break,
                 Some(order) = orders.recv() => self.obey(order),
+                Some(asked) = asked.recv() => self.obey_asked(asked),
                 Some(config) = configs.recv() => self.configure(config),
                 n = observations.recv_many(&mut batch, BATCH) => {
                     if n == 0 { break }
@@ -194,8 +208,7 @@ impl Owner {
     }
 
     /// Has a cluster check what an order would do, where it is about one.
-    fn rehearse(&self, order: Order) {
-        let plan = self.fleet.plan(&order.command, &order.by, self.clock.now());
+    fn rehearse(&self, order: Order, plan: Result<Plan, Refusal>) {
         let Some(reply) = order.reply else { return };
         let actuator = Arc::clone(&self.actuator);
         self.performing.spawn(async move {
@@ -215,9 +228,50 @@ impl Owner {
         });
     }
 
+    /// Asks first for rights that nobody knows of; nothing is begun without all of them.
     fn obey(&mut self, order: Order) {
+        let plan = if self.fleet.is_on_clusters() {
+            let now = self.clock.now();
+            self.fleet.plan(&order.command, &order.by, now).ok()
+        } else {
+            None
+        };
+        let Some(plan) = plan else {
+            return self.obey_now(order);
+        };
+        let needs = self.fleet.unasked(&plan);
+        if needs.is_empty() {
+            return self.obey_now(order);
+        }
+        let (actuator, ask) = (Arc::clone(&self.actuator), self.ask.clone());
+        self.performing.spawn(async move {
+            let permits = actuator.may(&plan, &needs).await;
+            let asked = Asked {
+                order,
+                cluster: plan.cluster,
+                permits,
+            };
+            // The fleet may be ending: then nothing is begun.
+            let _ = ask.send(asked).await;
+        });
+    }
+
+    fn obey_asked(&mut self, asked: Asked) {
+        let clusters = self.fleet.clusters.clone();
+        let of = clusters.iter().position(|it| it.name == asked.cluster);
+        if let Some(of) = of {
+            let permits = &mut Arc::make_mut(&mut self.fleet.clusters[of]).permits;
+            permits.extend(asked.permits);
+        }
+        self.obey_now(asked.order);
+        // They were asked by name: of others they say nothing.
+        self.fleet.clusters = clusters;
+    }
+
+    fn obey_now(&mut self, order: Order) {
         if order.rehearse {
-            return self.rehearse(order);
+            let plan = self.fleet.plan(&order.command, &order.by, self.clock.now());
+            return self.rehearse(order, plan);
         }
         let (answer, actions) = self.fleet.order_if(
             &order.command,

@@ -14,6 +14,7 @@ mod fake_kube;
 mod kube {
     mod bench;
     mod causes;
+    mod cli;
     mod clusters;
     mod kaito;
     mod leases;

@@ -5,6 +5,7 @@
 
 mod engines;
 mod lease;
+mod may;
 mod patience;
 mod running;
 mod tell;

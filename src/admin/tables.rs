@@ -16,7 +16,7 @@ use tokio::sync::watch;
 use super::access::Viewer;
 use super::{Asked, Desk, SCHEMA_VERSION, answer, fault};
 use crate::fleet::backend::LogLine;
-use crate::fleet::{BackendId, Fleet};
+use crate::fleet::{BackendId, Fleet, Usd};
 
 /// The newest so many rows, unless asked for others.
 const ROWS: usize = 100;
@@ -52,7 +52,9 @@ pub fn status_of(fleet: &Fleet) -> Value {
                 "backend": b.id,
                 "hosted": b.is_hosted(),
                 "state": b.state.word(),
-                "since": b.state.since(),
+                "since": fleet.knows_since(b),
+                "stage": b.stage().map(|it| it.stage.word()),
+                "stage_percent": b.stage().and_then(|it| it.percent),
                 "drained": b.drained,
                 "pin": b.pin,
                 "weight": b.weight,
@@ -64,8 +66,22 @@ pub fn status_of(fleet: &Fleet) -> Value {
                 "requests_per_s": b.live.requests_per_s,
                 "ttft_p50_s": b.live.ttft_p50,
                 "tokens_per_s": b.live.tokens_per_s,
-                "dollars_per_hour": b.rate_now(),
+                "dollars_per_hour": b.burn(fleet.now),
             })
+        })
+        .collect();
+    let (burn, partial) = fleet.burn_known();
+    let findings: Vec<Value> = fleet
+        .findings
+        .iter()
+        .map(|it| {
+            let word = |key: char| match key {
+                '\n' => "enter".to_owned(),
+                other => other.to_string(),
+            };
+            let keys = it.keys.iter().map(|(key, what)| (word(*key), what));
+            let keys: Vec<(String, &String)> = keys.collect();
+            json!({"severity": it.severity, "backend": it.backend, "what": it.what, "keys": keys})
         })
         .collect();
     json!({
@@ -73,10 +89,11 @@ pub fn status_of(fleet: &Fleet) -> Value {
         "fleet": fleet.name,
         "now": fleet.now,
         "gateway": fleet.gateway,
-        "dollars_per_hour": fleet.burn(),
+        "dollars_per_hour": (!partial || burn > Usd::ZERO).then_some(burn),
+        "dollars_per_hour_partial": partial,
         "spent": fleet.spent(),
         "since": fleet.started,
-        "findings": fleet.findings,
+        "findings": findings,
         "backends": backends,
     })
 }

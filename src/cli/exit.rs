@@ -3,6 +3,9 @@
 use std::fmt;
 use std::process::ExitCode;
 
+use serde_json::{Value, json};
+
+use crate::admin::SCHEMA_VERSION;
 use crate::fleet::Refusal;
 use crate::fleet::message::RefusalKind;
 use crate::remote::Unreachable;
@@ -75,15 +78,37 @@ impl From<Unreachable> for Ended {
     }
 }
 
+impl Kind {
+    /// The status, and its word for programs.
+    fn status(self) -> (u8, &'static str) {
+        match self {
+            Self::Failed => (1, "failed"),
+            Self::NotFound => (3, "not-found"),
+            Self::Refused => (4, "refused"),
+            Self::TimedOut => (5, "timed-out"),
+        }
+    }
+}
+
+fn kind(error: &anyhow::Error) -> Kind {
+    let ended = error.downcast_ref::<Ended>();
+    ended.map_or(Kind::Failed, |it| it.kind)
+}
+
 /// The status that an error ends with.
 pub(super) fn code(error: &anyhow::Error) -> ExitCode {
-    let kind = error
-        .downcast_ref::<Ended>()
-        .map_or(Kind::Failed, |ended| ended.kind);
-    ExitCode::from(match kind {
-        Kind::Failed => 1,
-        Kind::NotFound => 3,
-        Kind::Refused => 4,
-        Kind::TimedOut => 5,
+    ExitCode::from(kind(error).status().0)
+}
+
+/// The same as a document for programs.
+pub(super) fn document(error: &anyhow::Error) -> Value {
+    let (status, word) = kind(error).status();
+    let (what, hint) = match error.downcast_ref::<Ended>() {
+        Some(ended) => (ended.what.clone(), ended.hint.clone()),
+        None => (format!("{error:#}"), String::new()),
+    };
+    json!({
+        "schema_version": SCHEMA_VERSION,
+        "error": {"kind": word, "status": status, "what": what, "hint": hint},
     })
 }

@@ -3,6 +3,7 @@
 mod open;
 mod record;
 mod seen;
+mod told;
 
 use std::path::PathBuf;
 
@@ -18,6 +19,7 @@ use crate::tui;
 
 pub(super) use open::Open;
 pub(super) use record::Records;
+pub(super) use told::Happened;
 
 /// Which clusters, and as whom; the flags are those of `kubectl`.
 #[derive(Debug, Default, clap::Args)]

@@ -18,6 +18,7 @@ use tokio_util::task::TaskTracker;
 
 use super::Shared;
 use super::assemble::{self, Engines, Place, placed, secret};
+use super::exit::{Ended, Kind};
 use super::fleet::{self, Running};
 #[cfg(target_os = "linux")]
 use super::notify;
@@ -57,6 +58,11 @@ pub(super) struct Serve {
 /// Serves until it is told to stop.
 pub(super) fn run(serve: &Serve, shared: &Shared) -> Result<()> {
     write_diagnostics(shared.log.as_deref())?;
+    if shared.read_only {
+        let what = "serve starts engines and cannot be read-only";
+        let hint = "leave --read-only out; tokens with role = \"view\" only look";
+        return Err(Ended::new(Kind::Refused, what, hint).into());
+    }
     raise_descriptors();
     let Some(path) = &shared.config else {
         bail!("serve needs a fleet; name its file with --config");

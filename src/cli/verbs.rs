@@ -1,7 +1,11 @@
 //! What the console does, from the command line: the same pictures, the same commands.
 
 mod act;
+mod doctor;
+mod logs;
 mod look;
+mod names;
+mod past;
 mod table;
 mod wait;
 
@@ -14,6 +18,7 @@ use super::attach::Connect;
 use super::exit::{Ended, Kind};
 use super::kube::{Kube, Open, Records};
 use crate::config::Config;
+use crate::fleet::Actor;
 use crate::handle::FleetHandle;
 use crate::remote;
 
@@ -69,16 +74,7 @@ pub(super) enum Verb {
     /// Restores what stood before the newest command that can be undone
     Undo(act::Plain),
     /// Prints an engine's log
-    Logs {
-        /// Whose
-        backend: String,
-        /// The newest so many lines [default: all that are kept]
-        #[arg(long, short = 'n', value_name = "NUMBER")]
-        number: Option<usize>,
-        /// Goes on as it grows
-        #[arg(long, short)]
-        follow: bool,
-    },
+    Logs(logs::Logs),
     /// Shows the newest requests
     Requests {
         /// The newest so many
@@ -110,10 +106,81 @@ pub(super) enum Verb {
         #[command(flatten)]
         form: Form,
     },
+    /// Shows what happened to a backend: what its cluster tells, and who did what
+    Events {
+        /// Which
+        backend: String,
+        #[command(flatten)]
+        form: Form,
+    },
+    /// Says what is in reach and what is missing, each with what to do
+    Doctor {
+        #[command(flatten)]
+        form: Form,
+    },
+}
+
+impl Verb {
+    /// What it does and how, where it acts rather than looks.
+    fn how(&self) -> Option<(&'static str, &act::How)> {
+        Some(match self {
+            Self::Wake(it) => ("wake", it.how()),
+            Self::Sleep(it) => ("sleep", it.how()),
+            Self::Drain(it) => ("drain", it.how()),
+            Self::Undrain(it) => ("undrain", it.how()),
+            Self::Unpin(it) => ("unpin", it.how()),
+            Self::Pin(it) => ("pin", it.how()),
+            Self::Weights(it) => ("weights", it.how()),
+            Self::Flip(it) => ("flip", it.how()),
+            Self::Undo(it) => ("undo", it.how()),
+            Self::Status { .. }
+            | Self::Logs(_)
+            | Self::Requests { .. }
+            | Self::Audit { .. }
+            | Self::Wakes { .. }
+            | Self::Events { .. }
+            | Self::Doctor { .. }
+            | Self::Cost { .. } => return None,
+        })
+    }
+
+    /// What it does, where it changes something.
+    fn acts(&self) -> Option<&'static str> {
+        let (word, how) = self.how()?;
+        (!how.only_says()).then_some(word)
+    }
+
+    /// It looks until somebody has seen enough.
+    fn goes_on(&self) -> bool {
+        match self {
+            Self::Logs(wanted) => wanted.goes_on(),
+            Self::Requests { follow, .. } => *follow,
+            _ => false,
+        }
+    }
+
+    /// Whether a program reads what it says.
+    pub(super) fn is_for_programs(&self) -> bool {
+        let output = match self {
+            Self::Status { form }
+            | Self::Requests { form, .. }
+            | Self::Audit { form, .. }
+            | Self::Wakes { form, .. }
+            | Self::Events { form, .. }
+            | Self::Doctor { form }
+            | Self::Cost { form } => form.output,
+            Self::Logs(wanted) => wanted.output(),
+            _ => self.how().map(|(_, how)| how.output()).unwrap_or_default(),
+        };
+        output == Output::Json
+    }
 }
 
 /// Carries a verb out.
 pub(super) fn run(verb: &Verb, shared: &Shared, connect: &Connect, kube: &Kube) -> Result<()> {
+    if let Some(what) = verb.acts() {
+        shared.may_act(what)?;
+    }
     let config = match &shared.config {
         Some(path) if connect.address()?.is_none() => Some(crate::config::load(path)?),
         _ => None,
@@ -134,7 +201,7 @@ pub(super) fn run(verb: &Verb, shared: &Shared, connect: &Connect, kube: &Kube) 
         let handle = remote::attach(address, shutdown.clone())
             .await
             .map_err(Ended::from)?;
-        carry_out(verb, handle, shared.operator()).await
+        carry_out(verb, handle, None, shared.operator()).await
     });
     shutdown.cancel();
     done
@@ -153,17 +220,26 @@ fn on_clusters(verb: &Verb, shared: &Shared, kube: &Kube, config: Option<&Config
         let shutdown = CancellationToken::new();
         let open = Open::start(wanted, name, Records::Read, shutdown).await?;
         let work = async {
-            open.until_seen(SEEN).await?;
-            carry_out(verb, open.handle(), shared.operator_from_here()).await
+            let seen = open.until_seen(SEEN).await;
+            if let Verb::Doctor { form } = verb {
+                let fleet = open.handle().snapshots.borrow().clone();
+                return doctor::examine(&fleet, Some(&open), seen, form.output).await;
+            }
+            seen?;
+            let operator = shared.operator_from_here();
+            carry_out(verb, open.handle(), Some(&open), operator).await
         };
         let done = tokio::select! {
             done = work => done,
-            () = interrupted() => Err(Ended::new(
+            // Whoever only looks has seen enough.
+            () = interrupted() => if verb.goes_on() { Ok(()) } else { Err(if verb.acts().is_none() {
+                Ended::new(Kind::Failed, "interrupted", "")
+            } else { Ended::new(
                 Kind::Failed,
                 "interrupted: an operation under way is left unfinished where it is",
                 "the same again takes it over, `undrain` rolls it back; `fleetctl status` shows what stands",
-            )
-            .into()),
+            ) }
+            .into()) },
         };
         open.end().await;
         done
@@ -182,23 +258,31 @@ async fn interrupted() {
     }
 }
 
-async fn carry_out(verb: &Verb, mut handle: FleetHandle, operator: String) -> Result<()> {
+async fn carry_out(
+    verb: &Verb,
+    mut handle: FleetHandle,
+    clusters: Option<&Open>,
+    operator: String,
+) -> Result<()> {
     let fleet = handle.snapshots.borrow().clone();
     match verb {
         Verb::Status { form } => look::status(&fleet, form.output),
-        Verb::Logs {
-            backend,
-            number,
-            follow,
-        } => look::log(&mut handle, backend, *number, *follow).await,
+        Verb::Logs(wanted) => logs::log(&mut handle, clusters, wanted).await,
         Verb::Requests {
             number,
             follow,
             form,
         } => look::requests(&mut handle, *number, *follow, form.output).await,
-        Verb::Audit { number, form } => look::audit(&fleet, *number, form.output),
+        Verb::Audit { number, form } => past::audit(&fleet, clusters, *number, form.output).await,
+        Verb::Events { backend, form } => {
+            past::events(&fleet, clusters, backend, form.output).await
+        }
+        Verb::Doctor { form } => doctor::examine(&fleet, clusters, Ok(()), form.output).await,
         Verb::Wakes { backend, form } => look::wakes(&fleet, backend.as_deref(), form.output),
-        Verb::Cost { form } => look::cost(&fleet, form.output),
+        Verb::Cost { form } => {
+            let watched = clusters.is_none_or(Open::is_recorded);
+            look::cost(&fleet, watched, form.output)
+        }
         Verb::Wake(_)
         | Verb::Sleep(_)
         | Verb::Drain(_)
@@ -208,8 +292,9 @@ async fn carry_out(verb: &Verb, mut handle: FleetHandle, operator: String) -> Re
         | Verb::Weights(_)
         | Verb::Flip(_)
         | Verb::Undo(_) => {
-            let (command, how) = act::command(verb, &fleet)?;
-            act::order(&mut handle, command, how, operator).await
+            let by = Actor::Operator(operator);
+            let (command, how) = act::command(verb, &fleet, &by)?;
+            act::order(&mut handle, command, how, by).await
         }
     }
 }

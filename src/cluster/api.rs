@@ -20,6 +20,7 @@ use super::access::Access;
 use super::credentials::Credentials;
 use super::fault::Fault;
 use super::lines;
+use crate::fleet::cluster::Need;
 use crate::fleet::cluster::plan::{MANAGER, Write};
 
 /// The longest that a call may take; watches and followed logs aside.
@@ -258,6 +259,35 @@ impl Api {
         let name = answer["status"]["userInfo"]["username"].as_str();
         name.map(ToOwned::to_owned)
             .ok_or_else(|| Fault::Garbled("no user name in the review".into()))
+    }
+
+    /// Whether this user may do something, and why not (`SelfSubjectAccessReview`).
+    ///
+    /// # Errors
+    /// Where it does not say.
+    pub async fn may(&self, need: &Need) -> Result<(bool, String), Fault> {
+        let body = json!({
+            "apiVersion": "authorization.k8s.io/v1",
+            "kind": "SelfSubjectAccessReview",
+            "spec": {"resourceAttributes": {
+                "namespace": need.namespace,
+                "verb": need.verb,
+                "group": need.kind.group(),
+                "resource": need.kind.plural(),
+                "subresource": need.sub.unwrap_or_default(),
+                "name": need.name,
+            }},
+        });
+        let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+        let answer = self.send(Method::POST, path, &body).await?;
+        let status = &answer["status"];
+        let allowed = status["allowed"].as_bool();
+        let allowed = allowed.ok_or_else(|| Fault::Garbled("no answer in the review".into()))?;
+        let why = match status["reason"].as_str() {
+            Some(reason) if !reason.is_empty() => format!(" ({reason})"),
+            _ => String::new(),
+        };
+        Ok((allowed, why))
     }
 
     async fn call(&self, request: Request<Body>, largest: usize) -> Result<bytes::Bytes, Fault> {

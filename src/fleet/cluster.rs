@@ -21,6 +21,8 @@ pub mod place;
 pub mod plan;
 mod sleep;
 mod take;
+mod told;
+mod undo;
 mod undrain;
 mod wake;
 mod weigh;
@@ -34,7 +36,9 @@ use super::backend::Kind;
 use super::id::{BackendId, ModelId};
 pub use decide::{LONGEST_NAME, is_workload, lease_of, wakes_to};
 pub use hpa::is_plain;
+pub use permitted::Need;
 use place::{Machine, Place, Rule};
+pub use undo::Back;
 
 /// How long a drain waits for what runs before somebody has to decide.
 pub const DRAIN_PATIENCE: chrono::TimeDelta = chrono::TimeDelta::minutes(5);

@@ -9,6 +9,7 @@ use super::id::{BackendId, ModelId};
 use super::ledger::Ledger;
 use super::live::WINDOW;
 use super::money::Usd;
+use super::wake::State;
 use super::{Fleet, Model};
 
 /// Hours of a month, for costs that come by the month.
@@ -21,6 +22,20 @@ impl Fleet {
     /// The backend of that name.
     pub fn backend(&self, id: &BackendId) -> Option<&Arc<Backend>> {
         self.backends.iter().find(|b| b.id == *id)
+    }
+
+    /// Since when a backend is in its state; `None` where a cluster does not say and this program only began to look.
+    pub fn knows_since(&self, b: &Backend) -> Option<DateTime<Utc>> {
+        let is_told = match &b.state {
+            State::Asleep { .. } | State::Ready { .. } | State::Unknown { .. } => false,
+            State::Waking(_)
+            | State::Warm { .. }
+            | State::Draining(_)
+            | State::Failed(_)
+            | State::Limited { .. }
+            | State::Down { .. } => true,
+        };
+        (is_told || !self.is_on_clusters()).then(|| b.state.since())
     }
 
     /// The model of that name.

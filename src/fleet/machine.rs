@@ -531,6 +531,14 @@ impl Backend {
         self.halted().is_some_and(|it| it.op == verb)
     }
 
+    /// The stage of its wake, while it wakes.
+    pub fn stage(&self) -> Option<&StageSpan> {
+        match &self.state {
+            State::Waking(wake) => wake.current(),
+            _ => None,
+        }
+    }
+
     /// How it sleeps.
     pub fn sleep_way(&self) -> SleepWay {
         self.self_hosted()

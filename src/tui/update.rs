@@ -9,9 +9,12 @@ pub mod palette;
 mod pin;
 mod routing;
 
+use std::sync::Arc;
+
 use super::app::{App, Link, Mode, Toast};
 use super::event::{Effect, Event};
 use super::view::fleet::order::visible_order;
+use crate::fleet::{Actor, Fleet};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 /// Toasts on the screen at once; the oldest leaves.
@@ -42,7 +45,7 @@ pub fn update(app: &mut App, event: Event) -> Vec<Effect> {
                 // Nothing is left half done any more.
                 app.mode = Mode::Normal;
             }
-            Vec::new()
+            ended(app, &before)
         }
         Event::Answer(Ok(receipt)) => {
             let undo = if receipt.undoable {
@@ -161,6 +164,29 @@ fn type_in(app: &mut App, text: &str) {
         Mode::Pin { .. } => pin::type_in(app, text),
         Mode::Normal | Mode::Confirm { .. } | Mode::Help | Mode::Findings { .. } | Mode::Leave => {}
     }
+}
+
+/// Says how operations on clusters ended that were begun from here.
+fn ended(app: &mut App, before: &Fleet) -> Vec<Effect> {
+    let Some(known) = before.audit.back().filter(|_| app.fleet.is_on_clusters()) else {
+        return Vec::new();
+    };
+    let cluster = Actor::Policy("cluster".into());
+    let new = app.fleet.audit.iter().rev();
+    let new = new.take_while(|it| !Arc::ptr_eq(known, it));
+    let ends = new.filter(|it| it.by == cluster && (it.bad || it.result.starts_with("done on ")));
+    let mut said: Vec<(String, bool)> = ends
+        .map(|it| {
+            (
+                format!("{} of {}: {}", it.verb, it.target, it.result),
+                it.bad,
+            )
+        })
+        .collect();
+    said.reverse();
+    said.into_iter()
+        .flat_map(|(text, bad)| toast(app, text, bad))
+        .collect()
 }
 
 /// Shows a short message for a while.

@@ -224,6 +224,24 @@ impl Bench {
         reached.open(pace).await
     }
 
+    /// Runs the program on it; its status, what it says, and what it says is wrong. `_` is a space within a word.
+    pub(crate) async fn run(&self, line: &str) -> (i32, String, String) {
+        let mut program = std::process::Command::new(env!("CARGO_BIN_EXE_fleetctl"));
+        program
+            .args(["--kube", "--operator", "ann", "--kubeconfig"])
+            .arg(self.dir.path().join("config"))
+            .args(line.split(' ').map(|word| word.replace('_', " ")))
+            .env("XDG_STATE_HOME", self.dir.path())
+            .stdin(std::process::Stdio::null());
+        let out = tokio::task::spawn_blocking(move || program.output());
+        let out = out.await.unwrap().unwrap();
+        (
+            out.status.code().unwrap(),
+            String::from_utf8(out.stdout).unwrap(),
+            String::from_utf8(out.stderr).unwrap(),
+        )
+    }
+
     /// How it is reached, for a fleet that is started elsewhere.
     pub(crate) fn reached(&self) -> Reached {
         Reached {

@@ -43,6 +43,8 @@ pub(in crate::cli) enum Records {
 pub(super) struct Kept {
     writer: Option<JoinHandle<()>>,
     _lock: Option<File>,
+    /// An earlier console has left one.
+    there: bool,
 }
 
 impl Kept {
@@ -57,10 +59,16 @@ impl Kept {
         };
         let file = store::file(&folder);
         if records == Records::Read {
-            if let Ok(kept) = store::read(&file) {
+            let kept = store::read(&file);
+            let there = kept.is_ok();
+            if let Ok(kept) = kept {
                 begin(fleet, kept);
             }
-            return Default::default();
+            let read = Self {
+                there,
+                ..Self::default()
+            };
+            return (read, None);
         }
         let lock = match lock(&folder) {
             Ok(lock) => lock,
@@ -75,8 +83,14 @@ impl Kept {
         let kept = Self {
             writer: Some(writer),
             _lock: Some(lock),
+            there: true,
         };
         (kept, Some(journal))
+    }
+
+    /// Whether there is one.
+    pub(super) fn is_there(&self) -> bool {
+        self.there
     }
 
     /// Waits until the last rows are written.

@@ -9,8 +9,8 @@ use serde_json::json;
 use tokio::sync::oneshot;
 
 use super::super::exit::{Ended, Kind};
-use super::{Form, Output, Verb, table, wait};
-use crate::fleet::{Actor, BackendId, Command, Fleet, Preview, State, preview_by};
+use super::{Form, Output, Verb, names, table, wait};
+use crate::fleet::{Actor, BackendId, Command, Fleet, Preview, Receipt, State, preview_by};
 use crate::handle::{FleetHandle, Order};
 
 /// How a command is carried out.
@@ -79,16 +79,34 @@ pub(in crate::cli) struct Plain {
     how: How,
 }
 
+impl How {
+    /// Whether nothing is to be changed.
+    pub(super) fn only_says(&self) -> bool {
+        self.dry_run
+    }
+
+    pub(super) fn output(&self) -> Output {
+        self.form.output
+    }
+}
+
+macro_rules! carried_out {
+    ($($verb:ty),+) => {
+        $(impl $verb {
+            /// How it is carried out.
+            pub(super) fn how(&self) -> &How {
+                &self.how
+            }
+        })+
+    };
+}
+
+carried_out!(OfBackend, Pin, Weights, OfModel, Plain);
+
 fn weight(text: &str) -> Result<(BackendId, u32), String> {
     let said = || format!("`{text}` is no weight; write it like gpu-box=65");
     let (backend, weight) = text.split_once('=').ok_or_else(said)?;
     Ok((backend.into(), weight.parse().map_err(|_| said())?))
-}
-
-/// The backend that is meant: by its name, or with its model's before it, as it is printed.
-pub(super) fn named(fleet: &Fleet, text: &str) -> BackendId {
-    let whole = fleet.backends.iter().find(|b| b.full_name() == text);
-    whole.map_or_else(|| text.into(), |b| b.id.clone())
 }
 
 /// Whether all that is wanted is so already, or on its way: in words.
@@ -112,45 +130,57 @@ fn is_so(fleet: &Fleet, command: &Command) -> Option<String> {
 pub(super) fn command<'v>(
     verb: &'v Verb,
     fleet: &Fleet,
+    by: &Actor,
 ) -> Result<(Command, (&'v How, Option<Duration>))> {
     let of = |it: &'v OfBackend, make: fn(BackendId) -> Command| {
-        (make(named(fleet, &it.backend)), (&it.how, it.wait))
+        let id = names::backend(fleet, &it.backend)?.id.clone();
+        Ok::<_, Ended>((make(id), (&it.how, it.wait)))
     };
     Ok(match verb {
-        Verb::Wake(it) => of(it, |backend| Command::Wake { backend }),
-        Verb::Sleep(it) => of(it, |backend| Command::Sleep { backend }),
-        Verb::Drain(it) => of(it, |backend| Command::Drain { backend }),
-        Verb::Undrain(it) => of(it, |backend| Command::Undrain { backend }),
-        Verb::Unpin(it) => of(it, |backend| Command::Unpin { backend }),
+        Verb::Wake(it) => of(it, |backend| Command::Wake { backend })?,
+        Verb::Sleep(it) => of(it, |backend| Command::Sleep { backend })?,
+        Verb::Drain(it) => of(it, |backend| Command::Drain { backend })?,
+        Verb::Undrain(it) => of(it, |backend| Command::Undrain { backend })?,
+        Verb::Unpin(it) => of(it, |backend| Command::Unpin { backend })?,
         Verb::Pin(pin) => {
             let until = match pin.span {
                 Some(span) => Some(fleet.now + TimeDelta::from_std(span)?),
                 None => None,
             };
             let command = Command::Pin {
-                backend: named(fleet, &pin.backend),
+                backend: names::backend(fleet, &pin.backend)?.id.clone(),
                 until,
                 reason: pin.reason.clone(),
             };
             (command, (&pin.how, None))
         }
         Verb::Weights(it) => {
-            let command = Command::Weights {
-                model: it.model.as_str().into(),
-                weights: it.new.clone(),
+            let model = names::model(fleet, &it.model)?;
+            let weights = names::weights(fleet, &model, &it.new)?;
+            (Command::Weights { model, weights }, (&it.how, None))
+        }
+        Verb::Flip(it) => {
+            let model = names::model(fleet, &it.model)?;
+            (Command::Flip { model }, (&it.how, None))
+        }
+        Verb::Undo(it) => {
+            let command = match fleet.undo_by_marks(by) {
+                Some(back) => {
+                    let back = back.map_err(Ended::from)?;
+                    writeln!(io::stderr(), "undo of {}", back.what)?;
+                    back.command
+                }
+                None => Command::Undo,
             };
             (command, (&it.how, None))
         }
-        Verb::Flip(it) => {
-            let model = it.model.as_str().into();
-            (Command::Flip { model }, (&it.how, None))
-        }
-        Verb::Undo(it) => (Command::Undo, (&it.how, None)),
         Verb::Status { .. }
-        | Verb::Logs { .. }
+        | Verb::Logs(_)
         | Verb::Requests { .. }
         | Verb::Audit { .. }
         | Verb::Wakes { .. }
+        | Verb::Events { .. }
+        | Verb::Doctor { .. }
         | Verb::Cost { .. } => anyhow::bail!("this verb only looks"),
     })
 }
@@ -160,7 +190,7 @@ pub(super) async fn order(
     handle: &mut FleetHandle,
     command: Command,
     (how, patience): (&How, Option<Duration>),
-    operator: String,
+    by: Actor,
 ) -> Result<()> {
     let fleet = handle.snapshots.borrow().clone();
     if let Some(so) = is_so(&fleet, &command) {
@@ -183,7 +213,6 @@ pub(super) async fn order(
     if let Some(refusal) = fleet.refusal(&command) {
         return Err(Ended::from(refusal).into());
     }
-    let by = Actor::Operator(operator);
     let seen = preview_by(&fleet, &command, &by);
     if how.dry_run {
         let mut accepted = None;
@@ -227,39 +256,59 @@ pub(super) async fn order(
     };
     handle.orders.send(order).await.map_err(|_| gone())?;
     let receipt = answer.await.map_err(|_| gone())?.map_err(Ended::from)?;
+    let target = fleet.target_of(&command);
+    if fleet.is_on_clusters() {
+        return to_its_end(handle, &command, (how, patience), &target, &receipt).await;
+    }
     match how.form.output {
         Output::Json => {
             table::document(json!({"said": receipt.said, "undoable": receipt.undoable}))?;
         }
         Output::Table => {
-            let undo = if receipt.undoable && !fleet.is_on_clusters() {
+            let undo = if receipt.undoable {
                 " (`fleetctl undo` takes it back)"
             } else {
                 ""
             };
-            table::say(&format!(
-                "{}: {}{undo}",
-                fleet.target_of(&command),
-                receipt.said
-            ))?;
+            table::say(&format!("{target}: {}{undo}", receipt.said))?;
         }
     }
+    match patience {
+        Some(patience) => wait::until_done(handle, &command, patience).await,
+        None => Ok(()),
+    }
+}
+
+/// Waits for the end of an operation on a cluster, and says what came of it. Its steps are made from here: who left now
+/// would leave it half done.
+async fn to_its_end(
+    handle: &mut FleetHandle,
+    command: &Command,
+    (how, patience): (&How, Option<Duration>),
+    target: &str,
+    receipt: &Receipt,
+) -> Result<()> {
+    let output = how.form.output;
+    if output == Output::Table {
+        writeln!(io::stderr(), "{target}: {}", receipt.said)?;
+    }
+    let since = handle.snapshots.borrow().now;
     let mut same = handle.clone();
-    let operated = async {
-        if !fleet.is_on_clusters() {
-            return Ok(());
-        }
-        // Its steps are made from here: who left now would leave it half done.
-        let quiet = how.form.output == Output::Json || patience.is_some();
-        wait::until_operated(&mut same, &command, fleet.now, quiet).await
-    };
+    let quiet = output == Output::Json || patience.is_some();
+    let operated = wait::until_operated(&mut same, command, since, quiet);
     let done = async {
         match patience {
-            Some(patience) => wait::until_done(handle, &command, patience).await,
+            Some(patience) => wait::until_done(handle, command, patience).await,
             None => Ok(()),
         }
     };
-    tokio::try_join!(operated, done).map(drop)
+    let (said, ()) = tokio::try_join!(operated, done)?;
+    match output {
+        Output::Json => table::document(
+            json!({"said": said, "begun": receipt.said, "undoable": receipt.undoable}),
+        ),
+        Output::Table => table::say(&format!("{target}: {} {said}", command.verb())),
+    }
 }
 
 /// Has the cluster check it, and changes nothing.

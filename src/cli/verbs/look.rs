@@ -6,11 +6,9 @@ use anyhow::Result;
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 
-use super::super::exit::{Ended, Kind};
-use super::act::named;
-use super::{Output, table};
+use super::{Output, names, table};
 use crate::admin::status_of;
-use crate::fleet::{Backend, BackendId, Fleet, RequestRecord, State, Usd};
+use crate::fleet::{Backend, Fleet, RequestRecord, State, Usd};
 use crate::handle::FleetHandle;
 
 /// A missing figure.
@@ -81,7 +79,9 @@ fn row(fleet: &Fleet, b: &Backend) -> Vec<String> {
         b.model.to_string(),
         b.id.to_string(),
         format!("{}{drained}", state(b)),
-        ago(fleet.now - b.state.since()),
+        fleet
+            .knows_since(b)
+            .map_or(NONE.to_owned(), |since| ago(fleet.now - since)),
         b.weight.to_string(),
         b.live
             .share
@@ -105,38 +105,6 @@ fn row(fleet: &Fleet, b: &Backend) -> Vec<String> {
             None => format!("{} ({})", pin.reason, pin.by),
         }),
     ]
-}
-
-/// Prints an engine's log, and goes on as it grows.
-pub(super) async fn log(
-    handle: &mut FleetHandle,
-    backend: &str,
-    number: Option<usize>,
-    follow: bool,
-) -> Result<()> {
-    let id = named(&handle.snapshots.borrow(), backend);
-    let mut last = None;
-    loop {
-        let fleet = handle.snapshots.borrow_and_update().clone();
-        let lines = &find(&fleet, &id)?.log;
-        let new = lines
-            .iter()
-            .rev()
-            .take_while(|line| last.as_ref().is_none_or(|last| !Arc::ptr_eq(last, line)))
-            .count();
-        // How many are wanted is asked of what is there; what comes, comes.
-        let wanted = match &last {
-            None => number.map_or(new, |number| number.min(new)),
-            Some(_) => new,
-        };
-        for line in lines.iter().skip(lines.len() - wanted) {
-            table::say(&line.text)?;
-        }
-        last = lines.back().cloned().or(last);
-        if !follow || handle.snapshots.changed().await.is_err() {
-            return Ok(());
-        }
-    }
 }
 
 /// Prints the newest requests, and goes on as they come.
@@ -217,29 +185,9 @@ fn request(record: &RequestRecord) -> Vec<String> {
     ]
 }
 
-pub(super) fn audit(fleet: &Fleet, number: usize, output: Output) -> Result<()> {
-    let newest: Vec<_> = newest(&fleet.audit, number).collect();
-    if output == Output::Json {
-        return table::document(json!({"audit": newest}));
-    }
-    let rows: Vec<Vec<String>> = newest
-        .into_iter()
-        .map(|entry| {
-            vec![
-                clock(entry.at),
-                entry.by.name().to_owned(),
-                entry.verb.clone(),
-                entry.target.clone(),
-                entry.result.clone(),
-            ]
-        })
-        .collect();
-    table::print(&["TIME", "WHO", "WHAT", "TO", "RESULT"], &rows)
-}
-
 pub(super) fn wakes(fleet: &Fleet, of: Option<&str>, output: Output) -> Result<()> {
     let backends: Vec<&Arc<Backend>> = match of {
-        Some(name) => vec![find(fleet, &named(fleet, name))?],
+        Some(name) => vec![names::backend(fleet, name)?],
         None => fleet.backends.iter().collect(),
     };
     if output == Output::Json {
@@ -271,7 +219,18 @@ pub(super) fn wakes(fleet: &Fleet, of: Option<&str>, output: Output) -> Result<(
     table::print(&["TIME", "BACKEND", "BY", ">TOOK", "END", "STAGES"], &rows)
 }
 
-pub(super) fn cost(fleet: &Fleet, output: Output) -> Result<()> {
+/// What is said where nobody has ever watched.
+const UNWATCHED: &str = "no console has watched this cluster from here yet: run the console, or give [[cluster]] a prometheus";
+
+pub(super) fn cost(fleet: &Fleet, watched: bool, output: Output) -> Result<()> {
+    if !watched {
+        return match output {
+            Output::Json => table::document(json!({
+                "dollars": null, "dollars_per_hour": fleet.burn(), "backends": [], "note": UNWATCHED,
+            })),
+            Output::Table => table::say(UNWATCHED),
+        };
+    }
     let per_million = |b: &Backend| b.ledger.per_million_output();
     if output == Output::Json {
         let told: Vec<_> = fleet
@@ -363,18 +322,6 @@ pub(super) fn cost(fleet: &Fleet, output: Output) -> Result<()> {
 
 fn newest<T>(of: &std::collections::VecDeque<T>, number: usize) -> impl Iterator<Item = &T> {
     of.iter().skip(of.len().saturating_sub(number))
-}
-
-fn find<'f>(fleet: &'f Fleet, id: &BackendId) -> Result<&'f Arc<Backend>> {
-    fleet.backend(id).ok_or_else(|| {
-        let known: Vec<&str> = fleet.backends.iter().map(|b| b.id.as_str()).collect();
-        Ended::new(
-            Kind::NotFound,
-            format!("no backend {id}"),
-            format!("this fleet has {}", known.join(", ")),
-        )
-        .into()
-    })
 }
 
 fn clock(at: DateTime<Utc>) -> String {

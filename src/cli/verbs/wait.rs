@@ -15,7 +15,7 @@ use crate::handle::FleetHandle;
 /// Columns of the bar.
 const BAR: usize = 24;
 
-/// Waits until an operation on a cluster has ended; says its steps meanwhile.
+/// Waits until an operation on a cluster has ended, and gives what came of it; says its steps meanwhile.
 ///
 /// # Errors
 /// What did not work out.
@@ -24,7 +24,7 @@ pub(super) async fn until_operated(
     command: &Command,
     since: DateTime<Utc>,
     quiet: bool,
-) -> Result<()> {
+) -> Result<String> {
     let mut said = None;
     loop {
         let fleet = handle.snapshots.borrow_and_update().clone();
@@ -38,7 +38,7 @@ pub(super) async fn until_operated(
                 let hint = "`fleetctl status` shows what stands now";
                 return Err(Ended::new(Kind::Failed, entry.result.clone(), hint).into());
             }
-            return Ok(());
+            return Ok(entry.result.clone());
         }
         let doing = match command.backend() {
             Some(id) => fleet.backend(id).and_then(|b| b.doing.clone()),

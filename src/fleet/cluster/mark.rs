@@ -42,6 +42,9 @@ pub struct Mark {
     /// What a least number was set to, so that what somebody else wrote since is not undone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub set: Option<u32>,
+    /// The weights that were set, so that it can be told whether they still stand.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub to: Vec<Weighted>,
     /// What stood before.
     #[serde(default, skip_serializing_if = "Before::is_empty")]
     pub prev: Before,

@@ -65,7 +65,7 @@ impl Fleet {
         } else {
             let n = plan.writes().count();
             let calls = if n == 1 { "call" } else { "calls" };
-            format!("{} on {}: {n} {calls}", inner.verb(), plan.cluster)
+            format!("begun: {n} {calls} on {}", plan.cluster)
         };
         Ok((
             said,

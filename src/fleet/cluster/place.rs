@@ -62,8 +62,20 @@ pub struct Place {
     pub trouble: Option<Trouble>,
     /// The longest its startup probe lets an engine take, seconds.
     pub probe_allows: Option<u32>,
+    /// The log of the pod that is furthest; `None` where none runs yet.
+    #[serde(default)]
+    pub log: Option<LogOf>,
     /// Whether the pods end what runs when told to: `None` where nothing in them says so.
     pub ends_gently: bool,
+}
+
+/// A container with a log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogOf {
+    /// Whose.
+    pub pod: Box<str>,
+    /// Its name.
+    pub container: Box<str>,
 }
 
 /// A pod that is ready.

@@ -376,6 +376,16 @@ impl RuleEdit {
             refs: refs.collect(),
         }
     }
+
+    /// The weights that it sets.
+    pub(super) fn weighted(&self, rule: &Rule) -> Weighted {
+        let refs = self.refs.iter();
+        Weighted {
+            route: rule.route.clone(),
+            rule: self.at,
+            weights: refs.map(|(name, _, is)| (name.clone(), *is)).collect(),
+        }
+    }
 }
 
 /// A merge patch of `object` with the mark on it.

@@ -56,16 +56,14 @@ impl Fleet {
             ));
         }
         plan.mark.prev.weights = rules.iter().map(|rule| weighted(rule)).collect();
+        plan.mark.to = rules
+            .iter()
+            .map(|rule| RuleEdit::of(rule, &wanted_of(rule, weights)).weighted(rule))
+            .collect();
         plan.mark.done = true;
         let mut edits: Vec<Edit> = Vec::new();
         for rule in rules {
-            let of = |it: &Ref| {
-                let new = weights
-                    .iter()
-                    .find(|(id, _)| it.backend.as_ref() == Some(id));
-                new.map(|(_, weight)| *weight)
-            };
-            let wanted: Vec<Option<u32>> = rule.refs.iter().map(of).collect();
+            let wanted = wanted_of(rule, weights);
             let edit = RuleEdit::of(rule, &wanted);
             if edit.refs.iter().all(|(_, _, is)| *is == 0) {
                 return Err(refusal(
@@ -222,6 +220,16 @@ fn on_one_cluster<'a>(
         .unwrap_or_default();
     let here = |it: &&Rule| it.cluster == cluster;
     Ok((rules.into_iter().filter(here).collect(), cluster))
+}
+
+/// What a rule's targets are to weigh, in order.
+fn wanted_of(rule: &Rule, weights: &[(BackendId, u32)]) -> Vec<Option<u32>> {
+    let of = |it: &Ref| {
+        let mut all = weights.iter();
+        let new = all.find(|(id, _)| it.backend.as_ref() == Some(id));
+        new.map(|(_, weight)| *weight)
+    };
+    rule.refs.iter().map(of).collect()
 }
 
 pub(super) fn weighted(rule: &Rule) -> Weighted {

@@ -17,7 +17,7 @@ use super::world::World;
 use crate::fleet::backend::{Capacity, Kind as Sort, SelfHosted, SleepWay};
 use crate::fleet::cluster::mark::{KEY, Mark, PIN};
 use crate::fleet::cluster::object::{Kind, Object};
-use crate::fleet::cluster::place::{Autoscaler, Owner, Place, Rule};
+use crate::fleet::cluster::place::{Autoscaler, LogOf, Owner, Place, Rule};
 use crate::fleet::cluster::{SeenBackend, wakes_to};
 
 /// The backend as it stands now.
@@ -72,6 +72,10 @@ pub(super) fn build(
             .or_else(|| short_probe(&phase, allows, settings.budget)),
         phase,
         probe_allows: allows,
+        log: log(found, world).map(|it| LogOf {
+            pod: it.pod,
+            container: it.container,
+        }),
         ends_gently: engine.is_some_and(|it| it.gentle),
         nodes,
     };

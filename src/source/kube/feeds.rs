@@ -20,6 +20,7 @@ use super::tokens::{Counting, count};
 use super::world::{Change, World};
 use crate::clock::Clock;
 use crate::cluster::{Api, Served};
+use crate::fleet::cluster::mark::Mark;
 use crate::fleet::cluster::place::Phase;
 use crate::fleet::cluster::{PAGES, PAST, Part, PartState, SeenBackend};
 use crate::fleet::{BackendId, Observation};
@@ -178,7 +179,7 @@ impl Feeds {
     /// Takes in what one backend has to be read.
     pub(super) fn take(&mut self, found: &Found, seen: &SeenBackend, world: &World) {
         let Some(place) = &seen.place else { return };
-        let drains = place.mark.as_ref().is_some_and(|it| !it.done);
+        let drains = place.mark.as_ref().is_some_and(Mark::is_open);
         match serving::pages(found, world, drains) {
             Some(engine) => {
                 let same = self.engines.get(&found.id).is_some_and(|it| **it == engine);

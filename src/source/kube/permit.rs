@@ -5,14 +5,14 @@ use std::time::Duration;
 
 use http::Method;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::sync::{mpsc, watch};
 
 use super::world::Change;
 use crate::cluster::{Api, Served};
-use crate::fleet::cluster::Permit;
 use crate::fleet::cluster::object::Kind;
 use crate::fleet::cluster::plan::has_scale;
+use crate::fleet::cluster::{Need, Permit};
 
 /// Roles change rarely; they are asked for again after this long.
 const AGAIN: Duration = Duration::from_secs(60);
@@ -36,18 +36,15 @@ const PATCHED: [Kind; 12] = [
 ];
 
 /// What operations do besides patching: they hold a lease, tell of themselves, and talk to engines; and whose logs are read.
-const BESIDES: [Question; 6] = [
-    besides("create", Kind::Lease, None),
-    besides("update", Kind::Lease, None),
-    besides("create", Kind::Event, None),
-    besides("get", Kind::Pod, Some("proxy")),
-    besides("create", Kind::Pod, Some("proxy")),
-    besides("get", Kind::Pod, Some("log")),
+const BESIDES: [(&str, Kind, Option<&str>); 7] = [
+    ("create", Kind::Lease, None),
+    ("get", Kind::Lease, None),
+    ("update", Kind::Lease, None),
+    ("create", Kind::Event, None),
+    ("get", Kind::Pod, Some("proxy")),
+    ("create", Kind::Pod, Some("proxy")),
+    ("get", Kind::Pod, Some("log")),
 ];
-
-const fn besides(verb: &'static str, kind: Kind, sub: Option<&'static str>) -> Question {
-    Question { verb, kind, sub }
-}
 
 /// A `SelfSubjectRulesReview`'s status.
 #[derive(Default, Deserialize)]
@@ -68,44 +65,31 @@ struct Rule {
     api_groups: Vec<String>,
     #[serde(default)]
     resources: Vec<String>,
+    #[serde(default)]
+    resource_names: Vec<String>,
 }
 
-/// A question: may I?
-struct Question {
-    verb: &'static str,
-    kind: Kind,
-    sub: Option<&'static str>,
-}
-
-impl Question {
-    /// `deployments/scale`, as rules name it.
-    fn rule(&self) -> String {
-        match self.sub {
-            Some(sub) => format!("{}/{sub}", self.kind.plural()),
-            None => self.kind.plural().to_owned(),
-        }
-    }
-
-    /// `deployments.apps/scale`, as people name it.
-    fn resource(&self) -> String {
-        match self.sub {
-            Some(sub) => format!("{}/{sub}", self.kind.resource()),
-            None => self.kind.resource(),
-        }
-    }
-
-    fn allowed_by(&self, rules: &Rules) -> bool {
-        let fits = |all: &[String], one: &str| all.iter().any(|it| it == "*" || it == one);
-        let wanted = self.rule();
-        rules.resource_rules.iter().any(|rule| {
-            // One that is for some names only may be for this one: it is tried then.
-            fits(&rule.verbs, self.verb)
-                && fits(&rule.api_groups, self.kind.group())
-                && (fits(&rule.resources, &wanted)
-                    || self.sub.is_some_and(|sub| {
-                        rule.resources.iter().any(|it| *it == format!("*/{sub}"))
-                    }))
-        })
+/// Whether rules allow something; `None` where only a question can tell.
+fn allowed_by(need: &Need, rules: &Rules) -> Option<bool> {
+    let fits = |all: &[String], one: &str| all.iter().any(|it| it == "*" || it == one);
+    // As rules name it: `deployments/scale`.
+    let wanted = match need.sub {
+        Some(sub) => format!("{}/{sub}", need.kind.plural()),
+        None => need.kind.plural().to_owned(),
+    };
+    let mut that_fit = rules.resource_rules.iter().filter(|rule| {
+        let any_sub = |sub: &str| rule.resources.iter().any(|it| *it == format!("*/{sub}"));
+        fits(&rule.verbs, need.verb)
+            && fits(&rule.api_groups, need.kind.group())
+            && (fits(&rule.resources, &wanted) || need.sub.is_some_and(any_sub))
+    });
+    match that_fit.clone().next() {
+        None if rules.incomplete => None,
+        None => Some(false),
+        // For some names only: each is asked for when it is meant.
+        Some(_) => that_fit
+            .any(|it| it.resource_names.is_empty())
+            .then_some(true),
     }
 }
 
@@ -138,40 +122,45 @@ pub(super) async fn ask(
 }
 
 async fn of(api: &Api, served: &Served, namespace: &str) -> Vec<Permit> {
-    let is_served = |kind: &Kind| served.version(*kind).is_some();
-    let patches = PATCHED.into_iter().filter(is_served).map(|kind| Question {
-        verb: "patch",
+    let need = |verb: &'static str, kind: Kind, sub: Option<&'static str>| Need {
+        namespace: namespace.into(),
+        verb,
         kind,
-        sub: None,
-    });
-    let scales = PATCHED
+        sub,
+        name: Box::default(),
+        wished: false,
+    };
+    let patched = PATCHED
         .into_iter()
-        .filter(|kind| has_scale(*kind))
-        .filter(is_served)
-        .map(|kind| Question {
-            verb: "update",
-            kind,
-            sub: Some("scale"),
-        });
-    let questions: Vec<Question> = patches.chain(scales).chain(BESIDES).collect();
+        .filter(|it| served.version(*it).is_some());
+    let mut needs = Vec::new();
+    for kind in patched {
+        needs.extend([need("get", kind, None), need("patch", kind, None)]);
+        if has_scale(kind) {
+            let scale = Some("scale");
+            needs.extend([need("get", kind, scale), need("update", kind, scale)]);
+        }
+    }
+    let besides = BESIDES.into_iter();
+    needs.extend(besides.map(|(verb, kind, sub)| need(verb, kind, sub)));
     let Some(rules) = rules(api, namespace).await else {
-        // Nobody says: it is tried then, and refused where it may not be.
+        // Nobody says: each is asked for when it is meant.
         return Vec::new();
     };
     let mut permits = Vec::new();
-    for question in questions {
-        let mut allowed = question.allowed_by(&rules);
-        let mut why = String::new();
-        if !allowed && rules.incomplete {
-            (allowed, why) = access(api, namespace, &question).await;
+    for need in needs {
+        match allowed_by(&need, &rules) {
+            Some(allowed) => permits.push(need.answered(allowed, "")),
+            None if rules.incomplete => {
+                let answer = api.may(&need).await;
+                permits.extend(
+                    answer
+                        .ok()
+                        .map(|(allowed, why)| need.answered(allowed, &why)),
+                );
+            }
+            None => {}
         }
-        permits.push(Permit {
-            namespace: namespace.into(),
-            verb: question.verb.into(),
-            resource: question.resource().into(),
-            allowed,
-            why: why.into(),
-        });
     }
     permits
 }
@@ -189,31 +178,13 @@ async fn rules(api: &Api, namespace: &str) -> Option<Rules> {
 
 /// Whether this user may list a kind everywhere; where nobody says it is tried.
 pub(super) async fn lists_everywhere(api: &Api, kind: Kind) -> bool {
-    access(api, "", &besides("list", kind, None)).await.0
-}
-
-async fn access(api: &Api, namespace: &str, question: &Question) -> (bool, String) {
-    let body = json!({
-        "apiVersion": "authorization.k8s.io/v1",
-        "kind": "SelfSubjectAccessReview",
-        "spec": {"resourceAttributes": {
-            "namespace": namespace,
-            "verb": question.verb,
-            "group": question.kind.group(),
-            "resource": question.kind.plural(),
-            "subresource": question.sub.unwrap_or_default(),
-        }},
-    });
-    let path = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
-    let answer: Value = match api.send(Method::POST, path, &body).await {
-        Ok(answer) => answer,
-        Err(_) => return (true, String::new()),
+    let need = Need {
+        namespace: Box::default(),
+        verb: "list",
+        kind,
+        sub: None,
+        name: Box::default(),
+        wished: false,
     };
-    let reason = answer["status"]["reason"].as_str().unwrap_or_default();
-    let why = if reason.is_empty() {
-        String::new()
-    } else {
-        format!(" ({reason})")
-    };
-    (answer["status"]["allowed"].as_bool().unwrap_or(true), why)
+    api.may(&need).await.map_or(true, |(allowed, _)| allowed)
 }

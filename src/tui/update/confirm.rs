@@ -35,6 +35,22 @@ fn asked(app: &mut App, commands: Vec<Command>, always: bool) -> Vec<Effect> {
     if app.read_only {
         return read_only(app);
     }
+    // On clusters what is undone is what the marks on them say.
+    let by = Actor::Operator(app.operator.clone());
+    let mut meant = Vec::with_capacity(commands.len());
+    let mut always = always;
+    for command in commands {
+        let back = matches!(command, Command::Undo).then(|| app.fleet.undo_by_marks(&by));
+        match back.flatten() {
+            Some(Ok(back)) => {
+                always = true;
+                meant.push(back.command);
+            }
+            Some(Err(refusal)) => return toast(app, refusal.to_string(), true),
+            None => meant.push(command),
+        }
+    }
+    let commands = meant;
     let all: Vec<(Command, Preview)> = commands
         .into_iter()
         .map(|c| (seen(app, &c), c))

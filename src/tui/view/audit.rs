@@ -16,9 +16,8 @@ use crate::tui::widget::panel;
 /// Draws the Audit screen into `area`.
 pub fn render(app: &App, area: Rect, buf: &mut Buffer) {
     let theme = &app.theme;
-    let matching: Vec<_> = app
-        .fleet
-        .audit
+    let all = app.fleet.audit_with_marks();
+    let matching: Vec<_> = all
         .iter()
         .rev()
         .filter(|entry| matches(entry, &app.filter))

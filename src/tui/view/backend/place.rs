@@ -129,6 +129,7 @@ fn lines(app: &App, backend: &Backend, place: &Place, rules: &[&Rule]) -> Vec<Sa
     if let Some(mark) = &place.mark {
         let age = text::age(app.fleet.now - mark.at);
         let (end, role) = match (mark.is_open(), backend.doing.is_some()) {
+            (false, _) if mark.undone => (", rolled back", Role::Dim),
             (false, _) => ("", Role::Dim),
             (true, true) => (", under way", Role::Waking),
             (true, false) => (", unfinished", Role::Warning),

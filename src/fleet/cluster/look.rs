@@ -25,7 +25,7 @@ impl Fleet {
     pub(in crate::fleet) fn look_at_clusters_first(&self) -> Vec<Finding> {
         let blind = self.clusters.iter().filter(|it| it.is_blind());
         let mut out: Vec<Finding> = blind.filter_map(|it| stale(it)).collect();
-        out.extend(self.backends.iter().filter_map(|b| halted(b)));
+        out.extend(self.backends.iter().filter_map(|b| unfinished(b)));
         out.extend(self.backends.iter().filter_map(|b| self.troubled(b)));
         out
     }
@@ -39,7 +39,7 @@ impl Fleet {
             State::Waking(wake) => self.how_late(b, wake),
             _ => String::new(),
         };
-        if b.halted().is_some() {
+        if b.unfinished().is_some() {
             return None;
         }
         let keys = [('\n', "look"), ('l', "log")];
@@ -56,7 +56,7 @@ impl Fleet {
         let mut out: Vec<Finding> = Vec::new();
         for b in &self.backends {
             if let Some(place) = &b.place
-                && b.halted().is_none()
+                && b.unfinished().is_none()
                 && self.troubled(b).is_none()
             {
                 out.extend(self.look_at_place(b, place));
@@ -180,14 +180,15 @@ impl Fleet {
 }
 
 /// What was begun and left: it gets no traffic, or half of what was meant stands.
-fn halted(b: &Backend) -> Option<Finding> {
-    let mark = b.halted()?;
+fn unfinished(b: &Backend) -> Option<Finding> {
+    let mark = b.unfinished()?;
     let back = match &*mark.op {
         "drain" => ", undrain rolls it back",
         _ => "",
     };
+    // Who holds its lease is not read: the lease itself keeps two from being at it.
     let what = format!(
-        "{} by {} since {} is unfinished: the same again takes it over{back}",
+        "{} by {} since {} is unfinished: if no other console is at it, the same again takes it over{back}",
         mark.op,
         mark.by,
         mark.at.format("%H:%M:%S")

@@ -521,14 +521,14 @@ impl Backend {
     }
 
     /// The operation that was begun on its cluster and not ended, and not from here.
-    pub fn halted(&self) -> Option<&Mark> {
+    pub fn unfinished(&self) -> Option<&Mark> {
         let mark = self.place.as_ref()?.mark.as_ref();
         mark.filter(|it| self.doing.is_none() && it.is_open())
     }
 
     /// An operation of that name was begun on its cluster and not ended, and not from here.
     pub fn is_left(&self, verb: &str) -> bool {
-        self.halted().is_some_and(|it| it.op == verb)
+        self.unfinished().is_some_and(|it| it.op == verb)
     }
 
     /// The stage of its wake, while it wakes.

@@ -27,8 +27,30 @@ impl Fleet {
     pub(in crate::fleet) fn look_at_clusters_first(&self) -> Vec<Finding> {
         let blind = self.clusters.iter().filter(|it| it.is_blind());
         let mut out: Vec<Finding> = blind.filter_map(|it| stale(it)).collect();
-        out.extend(self.backends.iter().filter_map(|b| halted(b)));
+        out.extend(self.backends.iter().filter_map(|b| unfinished(b)));
+        out.extend(self.backends.iter().filter_map(|b| self.troubled(b)));
         out
+    }
+
+    /// What stands in the way of its pods, and how late that makes a wake: it does not get better by waiting.
+    fn troubled(&self, b: &Backend) -> Option<Finding> {
+        let trouble = b.place.as_ref()?.trouble.as_ref()?;
+        let late = match &b.state {
+            // Its own reason says it.
+            State::Failed(_) => return None,
+            State::Waking(wake) => self.how_late(b, wake),
+            _ => String::new(),
+        };
+        if b.unfinished().is_some() {
+            return None;
+        }
+        let keys = [('\n', "look"), ('l', "log")];
+        Some(Finding {
+            severity: Severity::Critical,
+            backend: Some(b.id.clone()),
+            what: format!("{late}{}; {}", trouble.what, trouble.hint),
+            keys: keys.map(|(key, word)| (key, word.to_owned())).into(),
+        })
     }
 
     /// Looks at the clusters and at what lives on them.
@@ -36,7 +58,8 @@ impl Fleet {
         let mut out: Vec<Finding> = Vec::new();
         for b in &self.backends {
             if let Some(place) = &b.place
-                && b.halted().is_none()
+                && b.unfinished().is_none()
+                && self.troubled(b).is_none()
             {
                 out.extend(self.look_at_place(b, place));
             }
@@ -145,18 +168,6 @@ impl Fleet {
             );
             return finding(Severity::Critical, what, &[('p', "unpin")]);
         }
-        if let Some(trouble) = place
-            .trouble
-            .as_ref()
-            .filter(|_| !matches!(b.state, State::Failed(_)))
-        {
-            let late = match &b.state {
-                State::Waking(wake) => self.how_late(b, wake),
-                _ => String::new(),
-            };
-            let what = format!("{late}{}; {}", trouble.what, trouble.hint);
-            return finding(Severity::Critical, what, &[('\n', "look"), ('l', "log")]);
-        }
         let down = matches!(
             b.state,
             State::Asleep { .. } | State::Waking(_) | State::Failed(_)
@@ -172,7 +183,10 @@ impl Fleet {
             );
             return finding(Severity::Critical, what, &[('w', "wake"), ('r', "routing")]);
         }
-        if let Phase::Coming { new_node: true, .. } = place.phase {
+        let late = matches!(&b.state, State::Waking(wake) if wake.late);
+        if let Phase::Coming { new_node: true, .. } = place.phase
+            && !late
+        {
             let budget = b
                 .self_hosted()
                 .map_or(String::new(), |facts| span(facts.budget));
@@ -191,14 +205,15 @@ impl Fleet {
 }
 
 /// What was begun and left: it gets no traffic, or half of what was meant stands.
-fn halted(b: &Backend) -> Option<Finding> {
-    let mark = b.halted()?;
+fn unfinished(b: &Backend) -> Option<Finding> {
+    let mark = b.unfinished()?;
     let back = match &*mark.op {
         "drain" => ", undrain rolls it back",
         _ => "",
     };
+    // Who holds its lease is not read: the lease itself keeps two from being at it.
     let what = format!(
-        "{} by {} since {} is unfinished: the same again takes it over{back}",
+        "{} by {} since {} is unfinished: if no other console is at it, the same again takes it over{back}",
         mark.op,
         mark.by,
         mark.at.format("%H:%M:%S")

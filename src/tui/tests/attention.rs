@@ -88,7 +88,7 @@ fn all_findings_in_full() {
     assert!(copied);
 }
 
-fn halted() -> App {
+fn unfinished() -> App {
     let mut app = cluster::app();
     let mut fleet = Fleet::clone(&app.fleet);
     let llama = Arc::make_mut(&mut fleet.backends[0]);
@@ -107,9 +107,9 @@ fn halted() -> App {
 
 #[test]
 fn what_was_left_half_done_does_not_look_healthy() {
-    let mut app = halted();
+    let mut app = unfinished();
     app.selected = Some("llm/qwen".into());
-    cluster::shot("halted", &mut app, (80, 24));
+    cluster::shot("unfinished", &mut app, (80, 24));
     let first = &app.fleet.findings[0];
     assert_eq!(first.severity, Severity::Critical);
     assert!(first.what.starts_with("drain by ana"), "{}", first.what);
@@ -117,12 +117,12 @@ fn what_was_left_half_done_does_not_look_healthy() {
     press(&mut app, "n");
     assert!(banner(&app).contains("d take over"), "{}", banner(&app));
     app.screen = Screen::Backend;
-    cluster::shot("halted-backend", &mut app, (120, 40));
+    cluster::shot("unfinished-backend", &mut app, (120, 40));
 }
 
 #[test]
 fn that_nothing_is_true_any_more_leads() {
-    let mut app = halted();
+    let mut app = unfinished();
     let mut fleet = Fleet::clone(&app.fleet);
     Arc::make_mut(&mut fleet.clusters[0]).parts = vec![Part {
         resource: "pods".into(),

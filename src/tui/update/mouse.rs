@@ -1,6 +1,6 @@
 //! The mouse: click selects, again opens, wheel scrolls, header click sorts.
 
-use crossterm::event::{MouseButton, MouseEvent, MouseEventKind};
+use crossterm::event::{KeyCode, KeyEvent, MouseButton, MouseEvent, MouseEventKind};
 
 use super::super::app::{App, Mode, Screen};
 use super::super::event::Effect;
@@ -18,13 +18,21 @@ pub(super) fn update(app: &mut App, mouse: MouseEvent) -> Vec<Effect> {
 }
 
 fn wheel(app: &mut App, by: isize) {
-    if app.mode == Mode::Normal {
-        let rows = if matches!(app.screen, Screen::Fleet | Screen::Routing | Screen::Cost) {
-            1
-        } else {
-            3
-        };
-        normal::step(app, by * rows);
+    match app.mode {
+        Mode::Normal => {
+            let rows = if matches!(app.screen, Screen::Fleet | Screen::Routing | Screen::Cost) {
+                1
+            } else {
+                3
+            };
+            normal::step(app, by * rows);
+        }
+        // What is read there moves as with the arrows.
+        Mode::Confirm { .. } | Mode::Findings { .. } => {
+            let code = if by < 0 { KeyCode::Up } else { KeyCode::Down };
+            super::press(app, KeyEvent::from(code));
+        }
+        Mode::Filter | Mode::Palette { .. } | Mode::Pin { .. } | Mode::Help | Mode::Leave => {}
     }
 }
 

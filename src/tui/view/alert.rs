@@ -12,6 +12,9 @@ use crate::tui::text;
 use crate::tui::theme::Role;
 use crate::tui::widget::panel::cut;
 
+/// From here on there is room for a model's name before its backend's.
+const WIDE: u16 = 120;
+
 pub(super) fn render(app: &App, area: Rect, buf: &mut Buffer) {
     if area.is_empty() {
         return;
@@ -58,7 +61,11 @@ pub(super) fn render(app: &App, area: Rect, buf: &mut Buffer) {
         );
         x += (key.width() + word.width() + 3) as u16;
     }
-    let name = findings::name(app, shown);
+    let name = if area.width < WIDE {
+        findings::short(app, shown)
+    } else {
+        findings::name(app, shown)
+    };
     let glyph = theme.glyphs.alert;
     let head = if name.is_empty() {
         format!("{glyph} ")

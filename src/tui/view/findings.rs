@@ -35,6 +35,16 @@ pub(super) fn name(app: &App, finding: &Finding) -> String {
         .unwrap_or_default()
 }
 
+/// The same as the table says it: without the model, and without a namespace that all have.
+pub(super) fn short(app: &App, finding: &Finding) -> String {
+    let Some(id) = &finding.backend else {
+        return String::new();
+    };
+    let namespace = app.fleet.namespace.as_deref();
+    let within = namespace.and_then(|it| id.as_str().strip_prefix(it)?.strip_prefix('/'));
+    within.unwrap_or(id.as_str()).to_owned()
+}
+
 pub(super) fn render(app: &App, chosen: usize, area: Rect, buf: &mut Buffer) {
     let theme = &app.theme;
     let all = &app.fleet.findings;

@@ -168,12 +168,12 @@ fn summary(app: &App, room: usize) -> Line<'static> {
         ("limited", Role::Warning),
         ("unknown", Role::Dim),
         ("down", Role::Critical),
-        ("halted", Role::Warning),
+        ("unfinished", Role::Warning),
         ("failed", Role::Critical),
     ];
     // What was left half done is not what it looks like.
-    let word = |b: &Backend| match b.halted() {
-        Some(_) => "halted",
+    let word = |b: &Backend| match b.unfinished() {
+        Some(_) => "unfinished",
         None => b.state.word(),
     };
     let mut counts: Vec<(String, Role)> = words

@@ -324,7 +324,7 @@ fn foot(app: &App, tile: &Tile<'_>, area: Rect, room: u16, buf: &mut Buffer) {
         push(format!("  idle {cost}"), Role::Warning);
     } else if let Some(cost) = tile.unread.and_then(|it| it.price) {
         let cost = super::cost::dollars(cost);
-        push(format!("  ${cost}/h, use unknown"), Role::Dim);
+        push(format!("  ${cost}/h, use ?"), Role::Dim);
     }
     buf.set_line(area.x, area.y + 4, &line, room);
 }

@@ -51,7 +51,7 @@ pub(super) fn render(app: &App, backend: &Backend, area: Rect, buf: &mut Buffer)
 
 fn first(app: &App, backend: &Backend, area: Rect, buf: &mut Buffer) {
     let theme = &app.theme;
-    let (glyph, role) = match backend.halted() {
+    let (glyph, role) = match backend.unfinished() {
         Some(_) => (theme.glyphs.alert, Role::Warning),
         None => look(theme, &backend.state),
     };
@@ -106,8 +106,8 @@ fn look(theme: &Theme, state: &State) -> (&'static str, Role) {
 
 fn state_words(app: &App, backend: &Backend) -> String {
     let word = backend.state.word();
-    if let Some(mark) = backend.halted() {
-        return format!("{} halted", mark.op);
+    if let Some(mark) = backend.unfinished() {
+        return format!("{} unfinished", mark.op);
     }
     match &backend.state {
         State::Waking(wake) => wake.current().map_or(word.to_owned(), |span| {
@@ -128,9 +128,9 @@ fn state_words(app: &App, backend: &Backend) -> String {
 }
 
 fn detail(app: &App, backend: &Backend, since: chrono::TimeDelta) -> String {
-    if let Some(mark) = backend.halted() {
+    if let Some(mark) = backend.unfinished() {
         let age = text::age(app.fleet.now - mark.at);
-        return format!("begun {age} ago by {}, nobody is at it", mark.by);
+        return format!("begun {age} ago by {}, not from here", mark.by);
     }
     match &backend.state {
         State::Waking(wake) => format!("{}, asked for by {}", text::clock(since), wake.by),

@@ -54,7 +54,7 @@ fn matches(b: &Backend, wanted: &str) -> bool {
         || b.state.word().contains(wanted)
         || stage(b).is_some_and(|word| word.contains(wanted))
         || (b.is_hosted() && "hosted".contains(wanted))
-        || (b.halted().is_some() && "halted".contains(wanted))
+        || (b.unfinished().is_some() && "unfinished".contains(wanted))
 }
 
 /// The word that stands in the state cell of a waking backend.
@@ -76,7 +76,7 @@ fn stage(b: &Backend) -> Option<&'static str> {
 fn rank(b: &Backend) -> u8 {
     match b.state.word() {
         "failed" | "down" => 0,
-        _ if b.halted().is_some() => 0,
+        _ if b.unfinished().is_some() => 0,
         "waking" => 1,
         "draining" | "limited" => 2,
         "unknown" => 3,

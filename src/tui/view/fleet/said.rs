@@ -75,9 +75,9 @@ fn at_work(app: &App, b: &Backend) -> Option<Line<'static>> {
             Span::styled(rest, theme.of(Role::Dim)),
         ]))
     };
-    if let Some(mark) = b.halted() {
-        let said = format!("{} halted", mark.op);
-        return line(theme.glyphs.alert, said, text::age(now - mark.at));
+    if let Some(mark) = b.unfinished() {
+        let rest = format!("{} {}", mark.op, text::age(now - mark.at));
+        return line(theme.glyphs.alert, "unfinished".to_owned(), rest);
     }
     // A wake's stages say more.
     let progress = b

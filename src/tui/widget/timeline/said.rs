@@ -222,7 +222,7 @@ fn cost(app: &App, facts: &SelfHosted, span: TimeDelta) -> Span<'static> {
             format!("${}", spent(rate, facts.replicas, span)),
             app.theme.of(Role::Money),
         ),
-        None => Span::styled("$?", app.theme.of(Role::Faint)),
+        None => Span::styled("price unknown", app.theme.of(Role::Faint)),
     }
 }
 

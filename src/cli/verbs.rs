@@ -222,6 +222,9 @@ fn on_clusters(verb: &Verb, shared: &Shared, kube: &Kube, config: Option<&Config
         let work = async {
             let seen = open.until_seen(SEEN).await;
             if let Verb::Doctor { form } = verb {
+                if seen.is_ok() {
+                    open.until_asked().await;
+                }
                 let fleet = open.handle().snapshots.borrow().clone();
                 return doctor::examine(&fleet, Some(&open), seen, form.output).await;
             }
@@ -266,7 +269,10 @@ async fn carry_out(
 ) -> Result<()> {
     let fleet = handle.snapshots.borrow().clone();
     match verb {
-        Verb::Status { form } => look::status(&fleet, form.output),
+        Verb::Status { form } => {
+            let watched = clusters.is_none_or(Open::is_recorded);
+            look::status(&fleet, watched, form.output)
+        }
         Verb::Logs(wanted) => logs::log(&mut handle, clusters, wanted).await,
         Verb::Requests {
             number,

@@ -1,6 +1,7 @@
 //! What a cluster keeps of what happened: its events, for verbs that end at once.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use serde_json::Value;
@@ -10,11 +11,14 @@ use crate::cluster::{Api, Fault, Page};
 use crate::fleet::Fleet;
 use crate::fleet::cluster::place::Place;
 use crate::fleet::cluster::plan::MANAGER;
+use crate::fleet::cluster::{Cluster, PAGES};
 use crate::source::engine_log::clean;
 
 /// Events a page, and pages at most: older ones than those are gone soon.
 const PAGE: usize = 500;
-const PAGES: usize = 20;
+const MOST_PAGES: usize = 20;
+/// How long it may take to find out how pages are read.
+const ASKED: Duration = Duration::from_secs(5);
 
 /// Something that happened.
 #[derive(Clone, Debug)]
@@ -61,10 +65,27 @@ impl Open {
         Ok(all)
     }
 
-    /// What the API server calls its version.
-    ///
-    /// # Errors
-    /// Where it does not answer.
+    /// Waits a little for what is asked after everything was seen: what may be done, and how pages are read.
+    pub(in crate::cli) async fn until_asked(&self) {
+        let mut snapshots = self.handle().snapshots;
+        let asked = async {
+            loop {
+                let fleet = snapshots.borrow_and_update().clone();
+                let read = |it: &Cluster| it.parts.iter().any(|part| part.resource == PAGES);
+                let mut ready = fleet.backends.iter().filter_map(|b| b.place.as_deref());
+                let nobody = !ready.any(|it| it.ready > 0);
+                let mut all = fleet.clusters.iter();
+                let known = all.all(|it| !it.permits.is_empty() && (nobody || read(it)));
+                if known || snapshots.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        // What is not known by then is said to be so.
+        let _ = tokio::time::timeout(ASKED, asked).await;
+    }
+
+    /// What each API server calls its version.
     pub(in crate::cli) async fn versions(&self) -> Vec<(String, Result<String, Fault>)> {
         let mut out = Vec::new();
         for (api, _) in &self.reached {
@@ -79,7 +100,7 @@ impl Open {
 async fn of_namespace(api: &Api, namespace: &str) -> Result<Vec<Happened>, Fault> {
     let mut out = Vec::new();
     let mut next = String::new();
-    for _ in 0..PAGES {
+    for _ in 0..MOST_PAGES {
         let more = if next.is_empty() {
             String::new()
         } else {

@@ -117,7 +117,7 @@ fn of_clusters(fleet: &Fleet, checks: &mut Vec<Check>) {
                         .hint("ask for a role like examples/kubernetes/read-only.yaml")
                 }
                 PartState::Stale { why, .. } => {
-                    Check::new("bad", what, why).hint("it is tried again; see kubectl get --raw")
+                    Check::new("bad", what, why).hint("it is tried again by itself")
                 }
             });
         }

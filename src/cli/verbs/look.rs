@@ -14,9 +14,15 @@ use crate::handle::FleetHandle;
 /// A missing figure.
 const NONE: &str = "–";
 
-pub(super) fn status(fleet: &Fleet, output: Output) -> Result<()> {
+pub(super) fn status(fleet: &Fleet, watched: bool, output: Output) -> Result<()> {
     if output == Output::Json {
-        return table::document(status_of(fleet));
+        let mut told = status_of(fleet);
+        if !watched {
+            // What it cost before this moment nobody has written down.
+            told["spent"] = json!(null);
+            told["since"] = json!(null);
+        }
+        return table::document(told);
     }
     let rows: Vec<Vec<String>> = fleet.backends.iter().map(|b| row(fleet, b)).collect();
     let heads = [
@@ -39,12 +45,13 @@ pub(super) fn status(fleet: &Fleet, output: Output) -> Result<()> {
         Some(burn) => format!("${burn}/h"),
         None => format!("at least ${}/h", fleet.burn_known().0),
     };
-    table::say(&format!(
-        "\n{}: {burn}, ${} since {}",
-        fleet.name,
-        fleet.spent(),
-        fleet.started.format("%a %H:%M")
-    ))?;
+    let spent = if watched {
+        let since = fleet.started.format("%a %H:%M");
+        format!(", ${} since {since}", fleet.spent())
+    } else {
+        String::new()
+    };
+    table::say(&format!("\n{}: {burn}{spent}", fleet.name))?;
     for finding in &fleet.findings {
         let of = finding
             .backend

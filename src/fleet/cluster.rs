@@ -124,6 +124,8 @@ pub struct Permit {
 
 /// What pages of engines are called among the parts.
 pub const PAGES: &str = "engine pages";
+/// What answers all of it is called among the parts, where it does not.
+pub const SERVER: &str = "the API server";
 /// What a Prometheus tells of the time before is called among the parts.
 pub const PAST: &str = "what nobody watched";
 
@@ -134,7 +136,7 @@ impl Cluster {
             .parts
             .iter()
             .filter(|it| matches!(it.state, PartState::Stale { .. }));
-        old.any(|it| matches!(&*it.resource, "pods" | "nodes"))
+        old.any(|it| matches!(&*it.resource, "pods" | "nodes" | SERVER))
     }
 
     /// Why no pod's page can be read; `None` where they can, or nobody knows yet.

@@ -16,6 +16,7 @@ mod page;
 mod past;
 mod permit;
 mod phase;
+mod pulse;
 mod read;
 mod refused;
 mod serving;
@@ -46,7 +47,7 @@ use crate::clock::Clock;
 use crate::cluster::{Api, Fault, Served};
 use crate::fleet::Observation;
 use crate::fleet::cluster::object::Kind;
-use crate::fleet::cluster::{Cluster, Part, PartState, Seen};
+use crate::fleet::cluster::{Cluster, Part, PartState, SERVER, Seen};
 
 pub use settings::{Named, NodePrice, Prices, Settings};
 pub(in crate::source) use watch::form as encoded;
@@ -185,7 +186,7 @@ impl Reading {
                     let since = Utc::now();
                     self.cluster.parts =
                         vec![Part {
-                            resource: "the API server".into(),
+                            resource: SERVER.into(),
                             odd: None,
                             state: PartState::Stale {
                                 since: self.cluster.parts.first().map_or(since, |it| {

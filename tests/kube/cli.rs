@@ -66,7 +66,13 @@ async fn what_was_rolled_back_is_not_unfinished() {
         bench.fake.merge("deployments/llm/chat", &body).unwrap();
     };
     put(false);
-    says(&bench, "status", 0, &["is unfinished: if no other console is at it, the same again"]).await;
+    says(
+        &bench,
+        "status",
+        0,
+        &["is unfinished: if no other console is at it, the same again"],
+    )
+    .await;
     put(true);
     let out = says(&bench, "status", 0, &["llm/chat"]).await;
     assert!(!out.contains("unfinished"), "{out}");

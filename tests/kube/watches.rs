@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fleetctl::fleet::Fleet;
-use fleetctl::fleet::cluster::{Part, PartState};
+use fleetctl::fleet::cluster::{Part, PartState, SERVER};
 use fleetctl::source::kube::Settings;
 use serde_json::json;
 
@@ -513,4 +513,34 @@ async fn who_may_see_one_namespace_sees_that_of_the_context() {
         )
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_server_that_hangs_is_said_before_its_watches_are_taken_to_be_dead() {
+    let (bench, open) = followed_cluster().await;
+    let hangs = bench
+        .fake
+        .delay(|call| call.path == "/version", Duration::from_secs(3600));
+    bench.fake.take_calls();
+    pass(Duration::from_secs(11)).await;
+    let asked = |fake: &FakeKube| fake.calls().iter().any(|it| it.path == "/version");
+    bench.until("that it is asked", asked).await;
+    pass(Duration::from_secs(6)).await;
+    let is_old = |fleet: &Fleet| fleet.clusters[0].is_blind();
+    let fleet = open.see("that it does not answer", is_old).await;
+    let PartState::Stale { why, .. } = part(&fleet, SERVER) else {
+        unreachable!()
+    };
+    assert_eq!(why, "no answer within 5 s");
+    assert_eq!(part(&fleet, "pods"), PartState::Followed);
+    drop(hangs);
+    pass(Duration::from_secs(11)).await;
+    open.see("that it answers", |fleet| !is_old(fleet)).await;
+}
+
+/// Lets time pass at once.
+async fn pass(time: Duration) {
+    tokio::time::pause();
+    tokio::time::advance(time).await;
+    tokio::time::resume();
 }

@@ -13,6 +13,7 @@ use super::object::{Key, Pod};
 use super::page::{Proofs, Reader};
 use super::past::Past;
 use super::permit;
+use super::pulse::feel;
 use super::read::{Engine, Paged, Wanted, Way, read};
 use super::serving;
 use super::settings::Settings;
@@ -22,7 +23,7 @@ use crate::clock::Clock;
 use crate::cluster::{Api, Served};
 use crate::fleet::cluster::mark::Mark;
 use crate::fleet::cluster::place::Phase;
-use crate::fleet::cluster::{PAGES, PAST, Part, PartState, SeenBackend};
+use crate::fleet::cluster::{PAGES, PAST, Part, PartState, SERVER, SeenBackend};
 use crate::fleet::{BackendId, Observation};
 
 /// Backends whose logs are followed for good; in a larger fleet only those of a start are.
@@ -50,6 +51,8 @@ pub(super) struct Feeds {
     reader: Reader,
     past: watch::Receiver<Option<PartState>>,
     tell_past: watch::Sender<Option<PartState>>,
+    /// How the API server stands, where it does not answer.
+    pulse: watch::Receiver<Option<PartState>>,
 }
 
 impl Feeds {
@@ -72,6 +75,8 @@ impl Feeds {
             clock,
         };
         let (tell_past, told_past) = watch::channel(None);
+        let (tell_pulse, pulse) = watch::channel(None);
+        let pulsing = AbortOnDropHandle::new(tokio::spawn(feel(api.clone(), tell_pulse)));
         let (counting, counts) = watch::channel(Arc::default());
         let counter = AbortOnDropHandle::new(tokio::spawn(count(
             Reader {
@@ -94,7 +99,8 @@ impl Feeds {
             exporters: Vec::new(),
             counting,
             prefix: settings.prefix.clone(),
-            tasks: vec![reading, counter],
+            tasks: vec![reading, counter, pulsing],
+            pulse,
             reader,
             past: told_past,
             tell_past,
@@ -136,11 +142,12 @@ impl Feeds {
             .push(AbortOnDropHandle::new(tokio::spawn(asking)));
     }
 
-    /// Until the way in which pages are read has changed, or what is known of the past.
+    /// Until the way in which pages are read has changed, what is known of the past, or whether the API server answers.
     pub(super) async fn changed(&mut self) {
         let gone = tokio::select! {
             way = self.way.changed() => way.is_err(),
             past = self.past.changed() => past.is_err(),
+            pulse = self.pulse.changed() => pulse.is_err(),
         };
         if gone {
             // It never will again.
@@ -155,12 +162,16 @@ impl Feeds {
 
     /// How pages and the past stand, beside what is watched.
     pub(super) fn parts(&self) -> impl Iterator<Item = Part> {
-        let past = self.past.borrow().clone().map(|state| Part {
-            resource: PAST.into(),
-            state,
-            odd: None,
-        });
-        self.pages().into_iter().chain(past)
+        let part = |resource: &str, of: &watch::Receiver<Option<PartState>>| {
+            of.borrow().clone().map(|state| Part {
+                resource: resource.into(),
+                state,
+                odd: None,
+            })
+        };
+        let past = part(PAST, &self.past);
+        let server = part(SERVER, &self.pulse);
+        self.pages().into_iter().chain(past).chain(server)
     }
 
     fn pages(&self) -> Option<Part> {

@@ -40,12 +40,13 @@ pub fn update(app: &mut App, event: Event) -> Vec<Effect> {
             let before = app.take(fleet);
             app.link = Link::Live;
             follow(app, &before);
-            confirm::follow(app);
+            let mut effects = confirm::follow(app, &before);
             if app.mode == Mode::Leave && app.at_work().next().is_none() {
                 // Nothing is left half done any more.
                 app.mode = Mode::Normal;
             }
-            ended(app, &before)
+            effects.extend(ended(app, &before));
+            effects
         }
         Event::Answer(Ok(receipt)) => {
             let undo = if receipt.undoable {

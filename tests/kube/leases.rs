@@ -360,3 +360,41 @@ async fn a_mark_says_who_did_it_and_as_whom_to_the_cluster() {
     let old = fleetctl::fleet::cluster::mark::Mark::read(old).unwrap();
     assert_eq!((old.who().as_str(), old.user), ("ana", None));
 }
+
+#[tokio::test]
+async fn of_two_who_change_one_route_one_wins_and_the_other_sees_what_stands() {
+    let (bench, _world) = cluster().await;
+    let (ann, bob) = (bench.fleet().await, bench.fleet().await);
+    let weights = |own: u32, hosted: u32| Command::Weights {
+        model: "chat".into(),
+        weights: vec![(chat(), own), ("llm/azure".into(), hosted)],
+    };
+    // Bob's picture is old: what ann does does not reach him.
+    bench.fake.silence_watches(true);
+    ann.order(weights(80, 20), "ann", false).await.unwrap();
+    let set = |fake: &FakeKube| shares(fake) == [80, 20];
+    bench.until("ann's weights", set).await;
+    bob.order(weights(50, 50), "bob", false).await.unwrap();
+    let end = bob.ended("weights", 1).await;
+    assert!(end.contains("is not what it was when you looked"), "{end}");
+    assert_eq!(shares(&bench.fake), [80, 20], "nothing of it was written");
+    bench.fake.silence_watches(false);
+    bench.fake.drop_watches();
+    bob.sees("llm/azure", "has what ann gave it", |b| b.weight == 20)
+        .await;
+    // He looks again, and asks again.
+    bob.order(weights(50, 50), "bob", false).await.unwrap();
+    let end = bob.ended("weights", 2).await;
+    assert!(end.contains("done"), "{end}");
+    assert_eq!(shares(&bench.fake), [50, 50]);
+    ann.sees("llm/azure", "has what bob gave it", |b| b.weight == 50)
+        .await;
+}
+
+fn shares(fake: &FakeKube) -> Vec<u64> {
+    let route = fake.get("httproutes/llm/chat").unwrap();
+    let refs = route["spec"]["rules"][0]["backendRefs"].as_array().unwrap();
+    refs.iter()
+        .map(|it| it["weight"].as_u64().unwrap())
+        .collect()
+}

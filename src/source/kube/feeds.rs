@@ -162,15 +162,15 @@ impl Feeds {
 
     /// How pages and the past stand, beside what is watched.
     pub(super) fn parts(&self) -> impl Iterator<Item = Part> {
-        let part = |resource: &str, of: &watch::Receiver<Option<PartState>>| {
+        let told = |resource: &str, of: &watch::Receiver<Option<PartState>>| {
             of.borrow().clone().map(|state| Part {
                 resource: resource.into(),
                 state,
                 odd: None,
             })
         };
-        let past = part(PAST, &self.past);
-        let server = part(SERVER, &self.pulse);
+        let past = told(PAST, &self.past);
+        let server = told(SERVER, &self.pulse);
         self.pages().into_iter().chain(past).chain(server)
     }
 

@@ -22,16 +22,16 @@ pub(super) async fn feel(api: Api, tell: watch::Sender<Option<PartState>>) {
     ticks.reset();
     loop {
         ticks.tick().await;
-        let state = match api.text("/version", LIMIT).await {
-            Err(fault @ Fault::Away(_)) => Some(PartState::Stale {
+        let answer = api.text("/version", LIMIT).await;
+        let state = if let Err(fault @ Fault::Away(_)) = answer {
+            Some(PartState::Stale {
                 since: heard,
                 why: fault.to_string(),
-            }),
+            })
+        } else {
             // Whatever else it says, it is there; what it does not do the watches tell.
-            Ok(_) | Err(_) => {
-                heard = Utc::now();
-                None
-            }
+            heard = Utc::now();
+            None
         };
         tell.send_if_modified(|now| {
             let changed = *now != state;

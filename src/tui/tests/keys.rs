@@ -477,3 +477,31 @@ fn pasted_text_is_text() {
     update(&mut app, Event::Paste("h1\n\x1b00".into()));
     assert_eq!(app.filter, "h100");
 }
+
+#[test]
+fn what_somebody_changed_meanwhile_is_asked_again() {
+    let mut app = app();
+    let sent = |effects: Vec<Effect>| effects.iter().any(|it| matches!(it, Effect::Send(_)));
+    keys(&mut app, "x");
+    assert!(matches!(app.mode, Mode::Confirm { apply: true, .. }));
+    let Mode::Confirm { commands, .. } = &app.mode else {
+        unreachable!()
+    };
+    let Command::Flip { model } = commands[0].clone() else {
+        panic!("{commands:?}")
+    };
+    // A picture in which nothing of it has changed changes nothing here.
+    update(&mut app, Event::Snapshot(Arc::new(fixture::fleet())));
+    assert!(matches!(app.mode, Mode::Confirm { apply: true, .. }));
+    let mut other = fixture::fleet();
+    let theirs = other.backends.iter_mut().find(|b| b.model == model);
+    Arc::make_mut(theirs.unwrap()).weight += 1;
+    update(&mut app, Event::Snapshot(Arc::new(other)));
+    let said = app.toasts.last().map(|it| it.text.clone());
+    let said = said.unwrap_or_default();
+    assert!(said.contains("changed while you looked"), "{said}");
+    // Enter, on its way already, does not apply it.
+    assert!(!sent(keys(&mut app, "enter")));
+    keys(&mut app, "x");
+    assert!(sent(keys(&mut app, "enter")));
+}

@@ -11,7 +11,7 @@ use super::super::view;
 use super::toast;
 use crate::fleet::cluster::mark::Mark;
 use crate::fleet::cluster::plan::Write;
-use crate::fleet::{Actor, Command, Preview, Receipt, Refusal, preview_by};
+use crate::fleet::{Actor, Command, Fleet, Preview, Receipt, Refusal, preview_by};
 
 /// Sends `commands`, after asking where one of them stops work or costs money.
 pub(super) fn ask(app: &mut App, commands: Vec<Command>) -> Vec<Effect> {
@@ -153,15 +153,24 @@ fn force(app: &mut App) -> Vec<Effect> {
     always(app, vec![Command::Force { command }])
 }
 
-/// An open dialog speaks of the fleet as it is now: others act too while one reads.
-pub(super) fn follow(app: &mut App) {
+/// An open dialog speaks of the fleet as it is now: others act too while one reads. What somebody changed meanwhile is
+/// asked again: Enter alone does not apply what was decided by looking at something else.
+pub(super) fn follow(app: &mut App, before: &Fleet) -> Vec<Effect> {
     let fleet = app.fleet.clone();
     let Mode::Confirm {
-        commands, previews, ..
+        commands,
+        previews,
+        apply,
     } = &mut app.mode
     else {
-        return;
+        return Vec::new();
     };
+    let changed = |it: &Command| before.version(it) != fleet.version(it);
+    let changed = commands.iter().find(|it| changed(it));
+    let stands = changed.map(|it| fleet.target_of(it));
+    if stands.is_some() {
+        *apply = false;
+    }
     let by = Actor::Operator(app.operator.clone());
     let now: Vec<Preview> = commands
         .iter()
@@ -178,6 +187,10 @@ pub(super) fn follow(app: &mut App) {
             }
         }
     }
+    stands.map_or_else(Vec::new, |target| {
+        let said = format!("{target} has changed while you looked: this is what stands now");
+        toast(app, said, true)
+    })
 }
 
 /// Whether calls differ in nothing but the moment and the name of the operation.

@@ -35,7 +35,7 @@ pub struct Backend {
     pub state: State,
     /// Requests that it is sent at once at most; `None`: no limit.
     pub max_running: Option<u32>,
-    /// Its share of the model's traffic as asked for, relative to its siblings; see [`super::Fleet::shares`].
+    /// Its share of the model's traffic as asked for, relative to its siblings; see [`super::Fleet::share_asked`].
     pub weight: u32,
     /// Kept warm by an operator.
     pub pin: Option<Pin>,

@@ -16,6 +16,7 @@ mod kube {
     mod causes;
     mod cli;
     mod clusters;
+    mod deaths;
     mod kaito;
     mod leases;
     mod logins;

@@ -124,6 +124,8 @@ pub(super) fn drain(
     // Its pods end: weight that came back now would lead to nobody.
     plan.stands_from = Some(plan.steps.len());
     unfreeze(plan, place);
+    // Until the autoscaler has it back it is not done: whoever finds it so goes on from there.
+    plan.closes_last();
     if !place.naps {
         plan.then(Step::Gone);
     }

@@ -1,16 +1,17 @@
 //! What needs attention on clusters, each with what to do about it.
 
+use std::collections::HashMap;
+
 use chrono::{DateTime, Utc};
 
-use super::decide::has_weight;
 use super::object::Object;
-use super::place::{Autoscaler, Phase, Place};
+use super::place::{Autoscaler, Phase, Place, Rule};
 use super::{Cluster, PartState};
 use crate::fleet::finding::{Finding, Severity};
 use crate::fleet::machine::span;
 use crate::fleet::message::{Actor, Command, RefusalKind};
 use crate::fleet::wake::State;
-use crate::fleet::{Backend, Fleet, Usd};
+use crate::fleet::{Backend, BackendId, Fleet, Usd};
 
 /// Kinds without which little is known, and what that is.
 const ESSENTIAL: [(&str, &str); 6] = [
@@ -55,13 +56,14 @@ impl Fleet {
 
     /// Looks at the clusters and at what lives on them.
     pub(in crate::fleet) fn look_at_clusters(&self) -> Vec<Finding> {
+        let weighted = self.weighted();
         let mut out: Vec<Finding> = Vec::new();
         for b in &self.backends {
             if let Some(place) = &b.place
                 && b.unfinished().is_none()
                 && self.troubled(b).is_none()
             {
-                out.extend(self.look_at_place(b, place));
+                out.extend(self.look_at_place(b, place, &weighted));
             }
         }
         out.extend(self.refused_routes());
@@ -146,7 +148,24 @@ impl Fleet {
         Some((what, why))
     }
 
-    fn look_at_place(&self, b: &Backend, place: &Place) -> Option<Finding> {
+    /// The first rule that sends each backend anything: found once, as there may be thousands.
+    fn weighted(&self) -> HashMap<&BackendId, &Rule> {
+        let mut all = HashMap::new();
+        for rule in self.models.iter().flat_map(|it| &it.routes) {
+            let with_weight = rule.refs.iter().filter(|it| it.share() > 0);
+            for id in with_weight.filter_map(|it| it.backend.as_ref()) {
+                all.entry(id).or_insert(rule);
+            }
+        }
+        all
+    }
+
+    fn look_at_place(
+        &self,
+        b: &Backend,
+        place: &Place,
+        weighted: &HashMap<&BackendId, &Rule>,
+    ) -> Option<Finding> {
         let finding = |severity, what: String, keys: &[(char, &str)]| {
             let keys = keys.iter().map(|(key, word)| (*key, (*word).to_owned()));
             Some(Finding {
@@ -172,9 +191,7 @@ impl Fleet {
             b.state,
             State::Asleep { .. } | State::Waking(_) | State::Failed(_)
         );
-        let rules = self.rules_to(&b.id, place);
-        let rule = rules.iter().find(|rule| has_weight(rule, &b.id));
-        if let (true, Some(rule)) = (down, rule) {
+        if let (true, Some(rule)) = (down, weighted.get(&b.id)) {
             let what = format!(
                 "it is {} and {} still sends it weight {}: those requests fail, a route has no failover",
                 b.state.word(),

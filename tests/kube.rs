@@ -17,6 +17,7 @@ mod kube {
     mod cli;
     mod clusters;
     mod deaths;
+    mod engines;
     mod kaito;
     mod leases;
     mod logins;

@@ -1,12 +1,15 @@
 //! What needs attention now, each finding with what to do about it.
 
+use std::collections::HashSet;
+use std::sync::Arc;
+
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::backend::Backend;
 use super::finding::{Finding, Severity};
 use super::machine::span;
 use super::wake::{State, Wake};
-use super::{Fleet, Usd};
+use super::{Fleet, Model, ModelId, Usd};
 
 /// A stage is stalled when it takes this many times what it usually does at the 95th percentile…
 const STALLED: i32 = 2;
@@ -34,20 +37,7 @@ impl Fleet {
         let mut findings = self.look_at_clusters_first();
         findings.extend(self.backends.iter().filter_map(|b| self.look_at(b)));
         findings.extend(self.look_at_clusters());
-        for model in &self.models {
-            let mut all = self.backends_of(&model.id).peekable();
-            if all.peek().is_some() && all.all(|b| b.drained.is_some()) {
-                findings.push(Finding {
-                    severity: Severity::Critical,
-                    backend: model.backends.first().cloned(),
-                    what: format!(
-                        "every backend of {} is out of service: its requests get 503",
-                        model.id
-                    ),
-                    keys: vec![('u', "undrain".into())],
-                });
-            }
-        }
+        findings.extend(self.out_of_service());
         if let Some(why) = &self.not_recorded {
             // What happens on clusters stands there; only the account of this machine misses it.
             let severity = if self.is_on_clusters() {
@@ -81,6 +71,29 @@ impl Fleet {
         }
         findings.sort_by_key(|f| std::cmp::Reverse(f.severity));
         self.findings = findings;
+    }
+
+    /// Models that nobody serves any more. There may be thousands of models, so only those are looked at of which a
+    /// backend was drained.
+    fn out_of_service(&self) -> Vec<Finding> {
+        let drained = self.backends.iter().filter(|b| b.drained.is_some());
+        let concerned: HashSet<&ModelId> = drained.map(|b| &b.model).collect();
+        let of = |model: &&Arc<Model>| {
+            concerned.contains(&model.id)
+                && self.backends_of(&model.id).all(|b| b.drained.is_some())
+        };
+        let unserved = self.models.iter().filter(of);
+        unserved
+            .map(|model| Finding {
+                severity: Severity::Critical,
+                backend: model.backends.first().cloned(),
+                what: format!(
+                    "every backend of {} is out of service: its requests get 503",
+                    model.id
+                ),
+                keys: vec![('u', "undrain".into())],
+            })
+            .collect()
     }
 
     #[expect(clippy::too_many_lines, reason = "one arm a state, in one place")]

@@ -151,19 +151,7 @@ impl Fleet {
                     .push(ttft.num_microseconds().unwrap_or(0) as f64 / 1e6);
             }
         }
-        let divided = self.divided();
-        let mut by_all: HashMap<usize, u64> = HashMap::new();
-        for (among, n) in divided.iter().zip(&answered) {
-            *by_all.entry(*among).or_default() += n;
-        }
-        let shares: Vec<Option<f64>> = divided
-            .iter()
-            .zip(&answered)
-            .map(|(among, n)| {
-                let all = by_all.get(among).copied().unwrap_or(0);
-                (all > 0).then(|| *n as f64 / all as f64)
-            })
-            .collect();
+        let shares = self.shares(&answered);
         for (i, share) in shares.into_iter().enumerate() {
             let b = &self.backends[i];
             // What nobody here has a gateway to is known by its own page alone.
@@ -202,6 +190,24 @@ impl Fleet {
             .filter(|(_, d)| *d > 0.0)
             .collect();
         self.point(now, |point| point.burn = burn);
+    }
+
+    /// Which part of the requests among which each backend stands it answered; there may be thousands, most of them still.
+    fn shares(&self, answered: &[u64]) -> Vec<Option<f64>> {
+        if answered.iter().all(|n| *n == 0) {
+            return vec![None; answered.len()];
+        }
+        let divided = self.divided();
+        let mut by_all: HashMap<usize, u64> = HashMap::new();
+        for (among, n) in divided.iter().zip(answered) {
+            *by_all.entry(*among).or_default() += n;
+        }
+        let each = divided.iter().zip(answered);
+        each.map(|(among, n)| {
+            let all = by_all.get(among).copied().unwrap_or(0);
+            (all > 0).then(|| *n as f64 / all as f64)
+        })
+        .collect()
     }
 
     /// The chart's point for `now`, with empty ones for the time between where nothing happened.

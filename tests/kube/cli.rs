@@ -3,31 +3,15 @@
 use serde_json::{Value, json};
 
 use super::bench::Bench;
-use super::world::{Manners, World, is_settled, live};
-use super::yard;
+use super::world::World;
+use super::yard::{self, weights};
 use crate::fake_kube::on;
 
 /// A cluster with a model that is routed to and to a hosted API.
 async fn cluster() -> (Bench, World) {
-    let bench = Bench::start().await;
-    for line in [
-        "node gpu-0",
-        "deployment chat 1",
-        "service chat",
-        "hosted azure",
-        "route chat chat=90 Backend:azure=10",
-    ] {
-        yard::put(&bench.fake, line);
-    }
-    let world = live(&bench.fake, &bench.engines, Manners::default());
-    bench.until("pods that are ready", is_settled).await;
+    let bench = Bench::routed(1, &[]).await;
+    let world = bench.lively().await;
     (bench, world)
-}
-
-fn weights(bench: &Bench) -> Vec<Value> {
-    let route = bench.fake.get("httproutes/llm/chat").unwrap();
-    let refs = route["spec"]["rules"][0]["backendRefs"].as_array().unwrap();
-    refs.iter().map(|it| it["weight"].clone()).collect()
 }
 
 /// Runs a line, and has it end as it should with these words in what it says.
@@ -51,7 +35,7 @@ async fn read_only_takes_the_verbs_away() {
     ] {
         says(&bench, line, 4, &["--read-only takes the actions away"]).await;
     }
-    assert_eq!(weights(&bench), [json!(90), json!(10)]);
+    assert_eq!(weights(&bench.fake), [90, 10]);
     says(&bench, "--read-only status", 0, &["llm/chat"]).await;
 }
 
@@ -116,7 +100,7 @@ async fn what_was_done_last_is_undone_from_elsewhere() {
     let out = says(&bench, line, 0, &["begun: 1 call on fake"]).await;
     // What is said for programs is what came of it.
     assert_eq!(out, "chat: weights done on fake\n");
-    assert_eq!(weights(&bench), [json!(50), json!(50)]);
+    assert_eq!(weights(&bench.fake), [50, 50]);
     says(
         &bench,
         "undo -y --operator ben",
@@ -131,9 +115,9 @@ async fn what_was_done_last_is_undone_from_elsewhere() {
         &["undo of weights of chat by ann"],
     )
     .await;
-    assert_eq!(weights(&bench), [json!(50), json!(50)]);
+    assert_eq!(weights(&bench.fake), [50, 50]);
     says(&bench, "undo -y", 0, &["undo of weights of chat by ann"]).await;
-    assert_eq!(weights(&bench), [json!(90), json!(10)]);
+    assert_eq!(weights(&bench.fake), [90, 10]);
     let rules = json!({"spec": {"rules": [{"backendRefs": [
         {"group": "", "kind": "Service", "name": "chat", "port": 80, "weight": 70},
         {"group": "gateway.envoyproxy.io", "kind": "Backend", "name": "azure", "weight": 30},
@@ -146,7 +130,7 @@ async fn what_was_done_last_is_undone_from_elsewhere() {
         &["was changed since", "chat 70, azure 30 now"],
     )
     .await;
-    assert_eq!(weights(&bench), [json!(70), json!(30)]);
+    assert_eq!(weights(&bench.fake), [70, 30]);
 }
 
 #[tokio::test]

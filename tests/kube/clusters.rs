@@ -5,23 +5,12 @@ use fleetctl::fleet::{BackendId, Command, Fleet};
 use serde_json::json;
 
 use super::bench::{Bench, Open};
-use super::world::{Manners, World, is_settled, live};
-use super::yard;
+use super::world::World;
 
 /// A cluster with a model, a hosted API and a route to both.
 async fn cluster() -> (Bench, World) {
-    let bench = Bench::start().await;
-    for line in [
-        "node gpu-0",
-        "deployment chat 1",
-        "service chat",
-        "hosted azure",
-        "route chat chat=90 Backend:azure=10",
-    ] {
-        yard::put(&bench.fake, line);
-    }
-    let world = live(&bench.fake, &bench.engines, Manners::default());
-    bench.until("pods that are ready", is_settled).await;
+    let bench = Bench::routed(1, &[]).await;
+    let world = bench.lively().await;
     (bench, world)
 }
 

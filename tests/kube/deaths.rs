@@ -7,8 +7,8 @@ use fleetctl::fleet::{BackendId, Command};
 use serde_json::{Value, json};
 
 use super::bench::{Bench, Open};
-use super::world::{Manners, World, is_settled, live};
-use super::yard;
+use super::world::{Manners, World, is_settled};
+use super::yard::{policy, replicas, weights};
 use crate::fake_kube::{FakeKube, FaultGuard, on};
 
 const CHAT: &str = "llm/chat";
@@ -43,18 +43,7 @@ const ALL: [At; 6] = [
 ];
 
 async fn cluster() -> Bench {
-    let bench = Bench::start().await;
-    for line in [
-        "node gpu-0",
-        "deployment chat 2",
-        "hpa chat chat 1 4",
-        "service chat",
-        "hosted azure",
-        "route chat chat=90 Backend:azure=10",
-    ] {
-        yard::put(&bench.fake, line);
-    }
-    bench
+    Bench::routed(2, &["hpa chat chat 1 4"]).await
 }
 
 /// Has a drain stop at that step for as long as what is given back is kept.
@@ -102,24 +91,6 @@ fn is_at(fake: &FakeKube, open: &Open, at: At) -> bool {
     }
 }
 
-fn weights(fake: &FakeKube) -> Vec<u64> {
-    let route = fake.get("httproutes/llm/chat").unwrap();
-    let refs = route["spec"]["rules"][0]["backendRefs"].as_array().unwrap();
-    refs.iter()
-        .map(|it| it["weight"].as_u64().unwrap())
-        .collect()
-}
-
-fn policy(fake: &FakeKube) -> Value {
-    let hpa = fake.get("horizontalpodautoscalers/llm/chat").unwrap();
-    hpa["spec"]["behavior"]["scaleDown"]["selectPolicy"].clone()
-}
-
-fn replicas(fake: &FakeKube) -> u64 {
-    let it = fake.get("deployments/llm/chat").unwrap();
-    it["spec"]["replicas"].as_u64().unwrap()
-}
-
 /// A console is killed there, and another one comes after.
 async fn after_a_death(at: At) -> (Bench, World, Open) {
     let bench = cluster().await;
@@ -127,7 +98,7 @@ async fn after_a_death(at: At) -> (Bench, World, Open) {
         gateways_obey: at != At::Weightless,
         ..Manners::default()
     };
-    let world = live(&bench.fake, &bench.engines, deaf);
+    let world = bench.live(deaf);
     bench.until("pods that are ready", is_settled).await;
     // A runtime of its own: nothing of it survives.
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -151,7 +122,7 @@ async fn after_a_death(at: At) -> (Bench, World, Open) {
         it.arriving = 0.0;
     });
     drop(world);
-    let world = live(&bench.fake, &bench.engines, Manners::default());
+    let world = bench.live(Manners::default());
     // 30 s later, as it is for whoever looks at the lease.
     let long_ago: DateTime<Utc> = "2026-11-20T03:00:00Z".parse().unwrap();
     let renewed = long_ago.to_rfc3339_opts(chrono::SecondsFormat::Micros, true);

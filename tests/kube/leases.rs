@@ -7,8 +7,8 @@ use fleetctl::fleet::{BackendId, Command};
 use serde_json::{Value, json};
 
 use super::bench::{Bench, Open};
-use super::world::{Manners, World, is_settled, live};
-use super::yard;
+use super::world::{Manners, World};
+use super::yard::{policy, replicas, weights};
 use crate::fake_kube::{FakeKube, on};
 
 const CHAT: &str = "llm/chat";
@@ -21,19 +21,8 @@ fn chat() -> BackendId {
 
 /// A cluster with a model that is routed to and to a hosted API, and autoscaled.
 async fn cluster() -> (Bench, World) {
-    let bench = Bench::start().await;
-    for line in [
-        "node gpu-0",
-        "deployment chat 2",
-        "hpa chat chat 1 4",
-        "service chat",
-        "hosted azure",
-        "route chat chat=90 Backend:azure=10",
-    ] {
-        yard::put(&bench.fake, line);
-    }
-    let world = live(&bench.fake, &bench.engines, Manners::default());
-    bench.until("pods that are ready", is_settled).await;
+    let bench = Bench::routed(2, &["hpa chat chat 1 4"]).await;
+    let world = bench.lively().await;
     (bench, world)
 }
 
@@ -45,22 +34,6 @@ async fn half_drained(bench: &Bench, open: &Open) {
         b.doing.as_deref() == Some(IDLE)
     })
     .await;
-}
-
-fn weights(fake: &FakeKube) -> Vec<Value> {
-    let route = fake.get("httproutes/llm/chat").unwrap();
-    let refs = route["spec"]["rules"][0]["backendRefs"].as_array().unwrap();
-    refs.iter().map(|it| it["weight"].clone()).collect()
-}
-
-fn policy(fake: &FakeKube) -> Value {
-    let hpa = fake.get("horizontalpodautoscalers/llm/chat").unwrap();
-    hpa["spec"]["behavior"]["scaleDown"]["selectPolicy"].clone()
-}
-
-fn replicas(fake: &FakeKube) -> u64 {
-    let it = fake.get("deployments/llm/chat").unwrap();
-    it["spec"]["replicas"].as_u64().unwrap()
 }
 
 fn put_lease(fake: &FakeKube, holder: &str, renewed: chrono::DateTime<Utc>) {
@@ -247,7 +220,7 @@ async fn what_a_dead_console_left_is_finished() {
     assert_eq!(open.ended("undrain", 1).await, "done on fake");
     assert_eq!(
         (replicas(&bench.fake), weights(&bench.fake)),
-        (2, vec![90.into(), 10.into()])
+        (2, vec![90, 10])
     );
     assert_eq!(policy(&bench.fake), Value::Null);
 }
@@ -269,7 +242,7 @@ async fn what_a_dead_console_brought_back_by_half_is_brought_back_whole() {
         pods_start: false,
         ..Manners::default()
     };
-    let world = live(&bench.fake, &bench.engines, slow);
+    let world = bench.live(slow);
     first
         .ask(Command::Undrain { backend: chat() })
         .await
@@ -283,7 +256,7 @@ async fn what_a_dead_console_brought_back_by_half_is_brought_back_whole() {
     drop(world);
     bench.fake.delete(LEASE);
     let second = bench.fleet().await;
-    let _world = live(&bench.fake, &bench.engines, Manners::default());
+    let _world = bench.live(Manners::default());
     second
         .sees(CHAT, "shows what was left", |b| {
             let mark = b.place.as_ref().and_then(|it| it.mark.as_ref());
@@ -365,36 +338,28 @@ async fn a_mark_says_who_did_it_and_as_whom_to_the_cluster() {
 async fn of_two_who_change_one_route_one_wins_and_the_other_sees_what_stands() {
     let (bench, _world) = cluster().await;
     let (ann, bob) = (bench.fleet().await, bench.fleet().await);
-    let weights = |own: u32, hosted: u32| Command::Weights {
+    let asks = |own: u32, hosted: u32| Command::Weights {
         model: "chat".into(),
         weights: vec![(chat(), own), ("llm/azure".into(), hosted)],
     };
     // Bob's picture is old: what ann does does not reach him.
     bench.fake.silence_watches(true);
-    ann.order(weights(80, 20), "ann", false).await.unwrap();
-    let set = |fake: &FakeKube| shares(fake) == [80, 20];
+    ann.order(asks(80, 20), "ann", false).await.unwrap();
+    let set = |fake: &FakeKube| weights(fake) == [80, 20];
     bench.until("ann's weights", set).await;
-    bob.order(weights(50, 50), "bob", false).await.unwrap();
+    bob.order(asks(50, 50), "bob", false).await.unwrap();
     let end = bob.ended("weights", 1).await;
     assert!(end.contains("is not what it was when you looked"), "{end}");
-    assert_eq!(shares(&bench.fake), [80, 20], "nothing of it was written");
+    assert_eq!(weights(&bench.fake), [80, 20], "nothing of it was written");
     bench.fake.silence_watches(false);
     bench.fake.drop_watches();
     bob.sees("llm/azure", "has what ann gave it", |b| b.weight == 20)
         .await;
     // He looks again, and asks again.
-    bob.order(weights(50, 50), "bob", false).await.unwrap();
+    bob.order(asks(50, 50), "bob", false).await.unwrap();
     let end = bob.ended("weights", 2).await;
     assert!(end.contains("done"), "{end}");
-    assert_eq!(shares(&bench.fake), [50, 50]);
+    assert_eq!(weights(&bench.fake), [50, 50]);
     ann.sees("llm/azure", "has what bob gave it", |b| b.weight == 50)
         .await;
-}
-
-fn shares(fake: &FakeKube) -> Vec<u64> {
-    let route = fake.get("httproutes/llm/chat").unwrap();
-    let refs = route["spec"]["rules"][0]["backendRefs"].as_array().unwrap();
-    refs.iter()
-        .map(|it| it["weight"].as_u64().unwrap())
-        .collect()
 }

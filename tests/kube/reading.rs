@@ -10,23 +10,13 @@ use serde_json::json;
 use tokio::net::TcpListener;
 
 use super::bench::{Bench, Open};
-use super::world::{Manners, World, is_settled, live};
+use super::world::World;
 use super::yard::{deployment, put};
 
 #[tokio::test]
 async fn a_drain_goes_by_the_pages_of_the_pods() {
-    let bench = Bench::start().await;
-    for line in [
-        "node gpu-0",
-        "deployment chat 1",
-        "service chat",
-        "hosted azure",
-        "route chat chat=90 Backend:azure=10",
-    ] {
-        put(&bench.fake, line);
-    }
-    let _world = live(&bench.fake, &bench.engines, Manners::default());
-    bench.until("pods that are ready", is_settled).await;
+    let bench = Bench::routed(1, &[]).await;
+    let _world = bench.lively().await;
     bench.engines.set("llm/chat", |it| it.running = 2.0);
     let open = bench.reached().reading().open(3).await;
     open.sees("llm/chat", "says what runs on it", |b| {
@@ -70,18 +60,8 @@ async fn read_twice(open: &Open, what: &str, is: impl Fn(&Backend) -> bool) {
 
 #[tokio::test]
 async fn a_pod_that_is_too_busy_for_its_probe_is_still_busy() {
-    let bench = Bench::start().await;
-    for line in [
-        "node gpu-0",
-        "deployment chat 2",
-        "service chat",
-        "hosted azure",
-        "route chat chat=90 Backend:azure=10",
-    ] {
-        put(&bench.fake, line);
-    }
-    let _world = live(&bench.fake, &bench.engines, Manners::default());
-    bench.until("pods that are ready", is_settled).await;
+    let bench = Bench::routed(2, &[]).await;
+    let _world = bench.lively().await;
     let pods = bench.fake.all("pods");
     let names: Vec<String> = pods
         .iter()
@@ -153,8 +133,7 @@ async fn at_home(port: u16, page: &'static str) -> (Bench, World) {
     let at = said.iter().position(|it| *it == "8000").unwrap();
     said[at] = port.to_string().into();
     bench.fake.put(chat);
-    let world = live(&bench.fake, &bench.engines, Manners::default());
-    bench.until("pods that are ready", is_settled).await;
+    let world = bench.lively().await;
     let pods = bench.fake.all("pods");
     let name = pods[0]["metadata"]["name"].as_str().unwrap();
     bench.fake.on_proxy(&format!("llm/{name}"), move |_, _, _| {

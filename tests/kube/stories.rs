@@ -14,13 +14,27 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::bench::{Bench, Open};
-use super::world::{Manners, is_settled, live};
+use super::world::{Manners, is_settled};
 use super::{told, yard};
 use crate::fake_kube::{Call, FaultGuard, on};
 
 const PLACE: &str = "tests/scenarios/kube";
 /// The picture is as it is told within this long.
 const SETTLES: Duration = Duration::from_secs(6);
+/// What operations change.
+const CHANGED: [&str; 11] = [
+    "deployments",
+    "statefulsets",
+    "leaderworkersets",
+    "horizontalpodautoscalers",
+    "scaledobjects",
+    "inferencesets",
+    "inferenceservices",
+    "llminferenceservices",
+    "revisions",
+    "httproutes",
+    "aigatewayroutes",
+];
 /// As many at a time: each is a cluster of its own.
 const AT_ONCE: usize = 24;
 
@@ -122,7 +136,7 @@ async fn tell(path: PathBuf, blessing: bool) -> Option<String> {
         pods_start: !story.pods_wait,
         gateways_obey: !story.gateways_are_deaf,
     };
-    let _world = live(&bench.fake, &bench.engines, manners);
+    let _world = bench.live(manners);
     if !story.pods_wait {
         bench.until("pods that are ready", is_settled).await;
     }
@@ -208,10 +222,18 @@ impl Telling {
                 };
                 self.bench.until(step, came).await;
             }
-            "running" => self
-                .bench
-                .engines
-                .set(words[0], |it| it.running = words[1].parse().unwrap()),
+            // So many on each of its pods; nothing goes on before that was read of all of them.
+            "running" => {
+                let n: u32 = words[1].parse().unwrap();
+                self.bench
+                    .engines
+                    .set(words[0], |it| it.running = words[1].parse().unwrap());
+                let read = |b: &fleetctl::fleet::Backend| {
+                    let pods = b.place.as_ref().map_or(0, |it| it.serving.len() as u32);
+                    pods == 0 || b.live.running == Some(n * pods)
+                };
+                self.open.sees(words[0], step, read).await;
+            }
             "arriving" => self
                 .bench
                 .engines
@@ -276,10 +298,16 @@ impl Telling {
     }
 
     /// What was written since the last time, but for renewals of a lease.
+    ///
+    /// Reads are not told: what is watched is in hand, so one object at a time is looked at, and only such as is needed.
     fn writes(&mut self) -> Vec<Call> {
         let calls = self.bench.fake.take_calls();
         let mut writes = Vec::new();
-        for it in calls.into_iter().filter(Call::is_write) {
+        for it in calls {
+            if !it.is_write() {
+                assert!(is_needed(&it), "read without need: {it:?}");
+                continue;
+            }
             let body = it.body.as_ref().map(|it| &it["spec"]["holderIdentity"]);
             match body.and_then(serde_json::Value::as_str) {
                 Some(holder) if it.resource == "leases" => {
@@ -341,6 +369,21 @@ impl Telling {
             }
         }
         Some(format!("{differs}--- all of it:\n{}", self.text))
+    }
+}
+
+/// Whether an operation may read that: what it is about to change, its lease, and the pages and the log of its pods.
+fn is_needed(call: &Call) -> bool {
+    let pages = ["/metrics", "/health", "/v1/models", "/is_sleeping"];
+    match (call.verb, &*call.resource) {
+        // Whether the server is there.
+        ("", _) => call.path == "/version",
+        ("create", reviews) => reviews.ends_with("reviews"),
+        ("get", "pods/proxy") => pages.iter().any(|page| call.path.ends_with(page)),
+        ("get", "pods/log" | "leases") => true,
+        ("get", changed) => CHANGED.contains(&changed.trim_end_matches("/scale")),
+        // No list, and no watch.
+        _ => false,
     }
 }
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio_util::task::AbortOnDropHandle;
 
-use super::bench::Engines;
+use super::engines::Engines;
 use super::yard::{HERE, belonging, statefulset};
 use crate::fake_kube::{Controllers, FakeKube, fixtures};
 

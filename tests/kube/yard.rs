@@ -239,3 +239,24 @@ fn llm(fake: &FakeKube, name: &str, replicas: u32, scaled: Option<&str>) {
     });
     fake.put(belonging(&format!("{name}-kserve"), replicas, &labels));
 }
+
+/// The weights of the route that leads to the model.
+pub(crate) fn weights(fake: &FakeKube) -> Vec<u64> {
+    let route = fake.get("httproutes/llm/chat").unwrap();
+    let refs = route["spec"]["rules"][0]["backendRefs"].as_array().unwrap();
+    refs.iter()
+        .map(|it| it["weight"].as_u64().unwrap())
+        .collect()
+}
+
+/// How its autoscaler may scale it down: `Disabled` while it is frozen.
+pub(crate) fn policy(fake: &FakeKube) -> Value {
+    let hpa = fake.get("horizontalpodautoscalers/llm/chat").unwrap();
+    hpa["spec"]["behavior"]["scaleDown"]["selectPolicy"].clone()
+}
+
+/// How many pods it wants.
+pub(crate) fn replicas(fake: &FakeKube) -> u64 {
+    let it = fake.get("deployments/llm/chat").unwrap();
+    it["spec"]["replicas"].as_u64().unwrap()
+}

@@ -22,12 +22,7 @@ pub(super) fn one(app: &App, p: &Preview, width: u16) -> Vec<Line<'static>> {
         out.extend(wrapped(theme, sentence, Role::Text, width));
     }
     for warning in &p.warnings {
-        out.extend(wrapped(
-            theme,
-            &format!("{} {warning}", theme.glyphs.alert),
-            Role::Warning,
-            width,
-        ));
+        out.extend(warned(theme, "", warning, width));
     }
     if out.len() > 1 {
         out.push(Line::default());
@@ -65,6 +60,12 @@ pub(super) fn one(app: &App, p: &Preview, width: u16) -> Vec<Line<'static>> {
     out
 }
 
+/// What to mind.
+fn warned(theme: &Theme, indent: &str, warning: &str, width: u16) -> Vec<Line<'static>> {
+    let sentence = format!("{indent}{} {warning}", theme.glyphs.alert);
+    wrapped(theme, &sentence, Role::Warning, width)
+}
+
 /// The scores of who loses traffic beside those of who gets it.
 fn evals(app: &App, p: &Preview) -> Option<String> {
     let (from, _, _) = p.shares.iter().find(|(_, was, is)| is < was)?;
@@ -92,12 +93,7 @@ pub(super) fn all(app: &App, all: &[Preview], width: u16) -> Vec<Line<'static>> 
             width,
         ));
         for warning in &p.warnings {
-            out.extend(wrapped(
-                theme,
-                &format!("  {} {warning}", theme.glyphs.alert),
-                Role::Warning,
-                width,
-            ));
+            out.extend(warned(theme, "  ", warning, width));
         }
     }
     if all.len() > NAMED {

@@ -27,7 +27,7 @@ use super::yard;
 use crate::fake_kube::FakeKube;
 
 /// Nothing here takes this long; a wait that does has failed.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 /// Waits of operations are so many times shorter.
 const PACE: u32 = 20;
 /// Engines are read this often.

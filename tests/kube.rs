@@ -18,6 +18,7 @@ mod kube {
     mod clusters;
     mod deaths;
     mod engines;
+    mod gpus;
     mod kaito;
     mod leases;
     mod logins;

@@ -380,10 +380,9 @@ fn is_needed(call: &Call) -> bool {
         ("", _) => call.path == "/version",
         ("create", reviews) => reviews.ends_with("reviews"),
         ("get", "pods/proxy") => pages.iter().any(|page| call.path.ends_with(page)),
-        ("get", "pods/log" | "leases") => true,
-        ("get", changed) => CHANGED.contains(&changed.trim_end_matches("/scale")),
         // What is watched at all may be watched anew; nothing is listed.
-        ("watch", _) => true,
+        ("get", "pods/log" | "leases") | ("watch", _) => true,
+        ("get", changed) => CHANGED.contains(&changed.trim_end_matches("/scale")),
         _ => false,
     }
 }

@@ -31,7 +31,7 @@ const AT_ONCE: usize = 16;
 const AGAIN: Duration = Duration::from_secs(60);
 /// Where dcgm-exporter has its page.
 const DCGM_PORT: u16 = 9400;
-/// Between two rounds of the GPUs.
+/// Between two rounds of the GPUs, at least.
 const GPUS_EVERY: Duration = Duration::from_secs(10);
 
 /// A pod that has a page.
@@ -68,6 +68,8 @@ pub(super) struct Engine {
     pub id: BackendId,
     pub port: u16,
     pub pods: Vec<Paged>,
+    /// Its other pods: they hold GPUs and have no page.
+    pub workers: Vec<Key>,
     /// Somebody waits for what it says.
     pub urgent: bool,
 }
@@ -75,6 +77,11 @@ pub(super) struct Engine {
 impl Engine {
     fn keys(&self) -> impl Iterator<Item = Key> {
         self.pods.iter().map(Paged::key)
+    }
+
+    /// Every pod that may hold GPUs of it.
+    fn holders(&self) -> impl Iterator<Item = Key> {
+        self.keys().chain(self.workers.iter().cloned())
     }
 }
 
@@ -173,8 +180,9 @@ pub(super) async fn read(
             let (engine, by) = (Arc::clone(engine), by.clone());
             under_way.spawn(async move { reader.engine(&engine, &by, &meters).await });
         }
-        if now >= gpus_at && !all.exporters.is_empty() {
-            gpus_at = now + GPUS_EVERY;
+        if now >= gpus_at && (!all.exporters.is_empty() || reader.prometheus.is_some()) {
+            let spread = Duration::from_secs(1) * all.exporters.len() as u32 / RATE;
+            gpus_at = now + GPUS_EVERY.max(spread);
             let (reader, all) = (Arc::clone(&reader), Arc::clone(&all));
             under_way.spawn(async move {
                 reader.gpus(&all).await;
@@ -299,23 +307,16 @@ impl Reader {
         read
     }
 
-    /// GPUs by the pods that hold them.
+    /// GPUs by the pods that hold them: from the exporters' own pages, else from Prometheus.
     async fn gpus(&self, all: &Wanted) {
         let mut held: HashMap<BackendId, Vec<crate::fleet::gpu::Gpu>> = HashMap::new();
-        let mut owner: HashMap<(&str, &str), &BackendId> = HashMap::new();
+        let mut owner: HashMap<Key, &BackendId> = HashMap::new();
         for engine in &all.engines {
-            for pod in &engine.pods {
-                owner.insert((&pod.namespace, &pod.name), &engine.id);
-            }
+            owner.extend(engine.holders().map(|pod| (pod, &engine.id)));
         }
-        for exporter in &all.exporters {
-            let Ok(page) = self.page(exporter, DCGM_PORT).await else {
-                continue;
-            };
+        for page in self.exported(all).await {
             for (pod, gpu) in dcgm::read_held(&page) {
-                let id = pod
-                    .as_ref()
-                    .and_then(|(namespace, name)| owner.get(&(namespace.as_str(), name.as_str())));
+                let id = pod.and_then(|(namespace, name)| owner.get(&Key::new(&namespace, &name)));
                 if let Some(id) = id {
                     held.entry((*id).clone()).or_default().push(gpu);
                 }
@@ -326,5 +327,17 @@ impl Reader {
             // The hub may have stopped meanwhile; then nobody is left to tell.
             let _ = self.out.send(Observation::Gpus { backend, gpus, at }).await;
         }
+    }
+
+    /// What exporters say. One that runs on its machine and not in a pod, as AKS has it, is only in Prometheus.
+    async fn exported(&self, all: &Wanted) -> Vec<String> {
+        let mut pages = Vec::new();
+        for exporter in &all.exporters {
+            pages.extend(self.page(exporter, DCGM_PORT).await);
+        }
+        if pages.is_empty() && self.prometheus.is_some() {
+            pages.extend(self.federate("{__name__=~\"DCGM_FI_.*\"}").await);
+        }
+        pages
     }
 }

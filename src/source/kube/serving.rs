@@ -53,9 +53,11 @@ fn running_since(pod: &Pod, serving: &str) -> Option<DateTime<Utc>> {
 pub(super) fn pages(found: &Found, world: &World, urgent: bool) -> Option<Engine> {
     let workload = found.homes.iter().find_map(|it| world.workloads.get(it));
     let serving = workload.map_or("", |it| &*it.engine.container);
-    let heads = found.homes.iter().flat_map(|it| world.pods_of(it));
+    let all = found.homes.iter().flat_map(|it| world.pods_of(it));
+    let here = all.filter(|it| !it.is_leaving() && !it.is_over());
+    let (heads, others): (Vec<&Pod>, Vec<&Pod>) = here.partition(|it| is_head(it));
     let pods: Vec<Paged> = heads
-        .filter(|it| is_head(it) && !it.is_leaving() && !it.is_over())
+        .into_iter()
         .filter_map(|it| {
             let serves = may_serve(it, serving);
             let runs = urgent && running_since(it, serving).is_some();
@@ -69,6 +71,7 @@ pub(super) fn pages(found: &Found, world: &World, urgent: bool) -> Option<Engine
         id: found.id.clone(),
         port: port(found, workload),
         pods,
+        workers: others.iter().map(|it| it.meta.key()).collect(),
         urgent,
     })
 }

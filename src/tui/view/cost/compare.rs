@@ -258,6 +258,8 @@ fn difference(
 ) -> Vec<Line<'static>> {
     let (words, role) = if partial {
         ("?".to_owned(), Role::Warning)
+    } else if dollars(elsewhere) == dollars(paid) {
+        ("0.00".to_owned(), Role::Dim)
     } else if elsewhere < paid {
         (format!("-{}", dollars(paid - elsewhere)), Role::Good)
     } else {

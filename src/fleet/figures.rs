@@ -24,18 +24,22 @@ impl Fleet {
         self.backends.iter().find(|b| b.id == *id)
     }
 
-    /// Since when a backend is in its state; `None` where a cluster does not say and this program only began to look.
+    /// Since when a backend is in its state; `None` where it was so when it was first seen, and its cluster does not say.
     pub fn knows_since(&self, b: &Backend) -> Option<DateTime<Utc>> {
         let is_told = match &b.state {
-            State::Asleep { .. } | State::Ready { .. } | State::Unknown { .. } => false,
+            State::Asleep { .. }
+            | State::Ready { .. }
+            | State::Down { .. }
+            | State::Unknown { .. } => false,
             State::Waking(_)
             | State::Warm { .. }
             | State::Draining(_)
             | State::Failed(_)
-            | State::Limited { .. }
-            | State::Down { .. } => true,
+            | State::Limited { .. } => true,
         };
-        (is_told || !self.is_on_clusters()).then(|| b.state.since())
+        let since = b.state.since();
+        let is_seen = b.live.met_at.is_none_or(|met| since > met);
+        (is_told || is_seen).then_some(since)
     }
 
     /// The model of that name.

@@ -18,6 +18,9 @@ pub const GPU_POINTS: usize = 60;
 pub struct Live {
     /// When the engine (or, for a hosted one, the gateway) last said anything.
     pub read_at: Option<DateTime<Utc>>,
+    /// When a cluster first said what it is; what it is since then it may have been for longer.
+    #[serde(default)]
+    pub met_at: Option<DateTime<Utc>>,
     /// Why the last reading failed; `None` when it did not.
     pub error: Option<String>,
     /// Readings that failed in a row.

@@ -25,6 +25,7 @@ mod leave;
 mod palette;
 pub mod requests;
 pub mod routing;
+mod since;
 mod tabs;
 mod toasts;
 pub mod wakes;

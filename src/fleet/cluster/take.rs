@@ -129,6 +129,9 @@ impl Fleet {
             };
             return;
         };
+        if matches!(b.state, State::Unknown { .. }) {
+            b.live.met_at = Some(now);
+        }
         let outcome = follow(b, &place, now);
         let mark = place.mark.as_ref().filter(|mark| mark.stands());
         b.pin = place.pin.as_ref().map(|it| Pin {
@@ -307,7 +310,10 @@ fn new(seen: &SeenBackend, past: Option<&Past>, now: DateTime<Utc>) -> Backend {
         pin: None,
         scheduled: None,
         drained: None,
-        live: Live::default(),
+        live: Live {
+            met_at: Some(now),
+            ..Live::default()
+        },
         sample: None,
         gpus: Arc::new([]),
         ledger: Ledger {

@@ -11,6 +11,7 @@ use crate::fleet::{Backend, Kind, State};
 use crate::tui::app::App;
 use crate::tui::text;
 use crate::tui::theme::{Role, Theme};
+use crate::tui::view::since;
 use crate::tui::widget::panel;
 
 /// Draws them and says how many rows they took.
@@ -155,7 +156,7 @@ fn detail(app: &App, backend: &Backend, since: chrono::TimeDelta) -> String {
         | State::Asleep { .. }
         | State::Warm { .. }
         | State::Ready { .. }
-        | State::Limited { .. } => format!("for {}", text::age(since)),
+        | State::Limited { .. } => format!("for {}", since::age(app, backend)),
     }
 }
 

@@ -6,13 +6,14 @@ use crate::fleet::{Backend, State};
 use crate::tui::app::App;
 use crate::tui::text;
 use crate::tui::theme::Role;
+use crate::tui::view::since;
 
 /// Icon, word and since when; what is under way says how far it is.
 pub(super) fn state(app: &App, b: &Backend) -> Line<'static> {
     let theme = &app.theme;
     let glyphs = theme.glyphs;
     let now = app.fleet.now;
-    let age = text::age(now - b.state.since());
+    let age = since::age(app, b);
     if let Some(line) = at_work(app, b) {
         return line;
     }

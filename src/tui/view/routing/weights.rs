@@ -9,6 +9,7 @@ use crate::fleet::{Backend, Model, State};
 use crate::tui::app::App;
 use crate::tui::text;
 use crate::tui::theme::{Role, Theme};
+use crate::tui::view::since;
 use crate::tui::widget::grid::{self, Column};
 use crate::tui::widget::panel;
 
@@ -149,7 +150,7 @@ fn state(app: &App, backend: &Backend) -> Line<'static> {
         State::Ready { .. } => (glyphs.hosted, Role::Hosted),
         State::Limited { .. } => (glyphs.hosted, Role::Warning),
     };
-    let since = text::age(app.fleet.now - backend.state.since());
+    let since = since::age(app, backend);
     Line::from(vec![
         Span::styled(format!("{glyph} {} ", backend.state.word()), theme.of(role)),
         Span::styled(since, theme.of(Role::Dim)),

@@ -42,6 +42,8 @@ pub struct App {
     pub finding: Option<Followed>,
     /// First visible line of lists that follow no backend (log, requests, audit), counted from the newest; 0 follows.
     pub scroll: usize,
+    /// What the Backend screen has of what was written of it.
+    pub lines: Lines,
     /// The requests tail stands still on this picture while set.
     pub frozen: Option<Arc<Fleet>>,
     /// Weights being edited on the Routing screen, not yet applied; by backend of the selected model.
@@ -98,6 +100,15 @@ pub enum Link {
     Away(u64, String),
     /// The fleet is gone, and why.
     Lost(String),
+}
+
+/// What was written of a backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lines {
+    /// Its engine's log.
+    Log,
+    /// What its cluster told of its pods.
+    Events,
 }
 
 /// The screens, in the order of their keys.
@@ -289,6 +300,7 @@ impl App {
             },
             finding: None,
             scroll: 0,
+            lines: Lines::Log,
             frozen: None,
             draft: None,
             rehearsal: Rehearsal::None,

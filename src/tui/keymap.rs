@@ -63,6 +63,8 @@ pub enum Action {
     Findings,
     /// The engine's log.
     Logs,
+    /// What the cluster told of its pods.
+    Events,
     /// The next theme.
     Theme,
     /// Copies.
@@ -397,11 +399,19 @@ pub const KEYMAP: &[Binding] = &[
     ),
     bind(
         Action::Logs,
-        &["l", "e"],
+        &["l"],
         "log",
         "the engine's log",
         Group::View,
         &[Fleet],
+    ),
+    bind(
+        Action::Events,
+        &["e"],
+        "events",
+        "what its cluster told of its pods, and back to the log",
+        Group::View,
+        &[],
     ),
     bind(
         Action::Theme,

@@ -60,6 +60,9 @@ pub struct Place {
     pub phase: Phase,
     /// What stands in its way, in plain words, with what to do.
     pub trouble: Option<Trouble>,
+    /// What was told of its pods, and of why some could not be made: as the cluster words it, oldest first.
+    #[serde(default)]
+    pub told: Arc<[Told]>,
     /// The longest its startup probe lets an engine take, seconds.
     pub probe_allows: Option<u32>,
     /// The log of the pod that is furthest; `None` where none runs yet.
@@ -67,6 +70,21 @@ pub struct Place {
     pub log: Option<LogOf>,
     /// Whether the pods end what runs when told to: `None` where nothing in them says so.
     pub ends_gently: bool,
+}
+
+/// An event of one of its pods.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Told {
+    /// When it was seen last.
+    pub at: DateTime<Utc>,
+    /// What it regards: a pod, or what makes pods.
+    pub of: Box<str>,
+    /// Such as `FailedScheduling`.
+    pub reason: Box<str>,
+    /// More of it, free of control characters.
+    pub note: Box<str>,
+    /// Whether the cluster takes it for a warning.
+    pub warning: bool,
 }
 
 /// A container with a log.

@@ -17,8 +17,12 @@ use super::world::World;
 use crate::fleet::backend::{Capacity, Kind as Sort, SelfHosted, SleepWay};
 use crate::fleet::cluster::mark::{KEY, Mark, PIN};
 use crate::fleet::cluster::object::{Kind, Object};
-use crate::fleet::cluster::place::{Autoscaler, LogOf, Owner, Place, Rule};
+use crate::fleet::cluster::place::{Autoscaler, LogOf, Owner, Place, Rule, Told};
 use crate::fleet::cluster::{SeenBackend, wakes_to};
+use crate::source::engine_log::clean;
+
+/// Events of one backend that are shown, at most.
+const TOLD: usize = 64;
 
 /// The backend as it stands now.
 pub(super) fn build(
@@ -67,6 +71,7 @@ pub(super) fn build(
         mark: newest_mark(rules, &metas, of),
         pin: pin(&metas, of),
         read_by,
+        told: told(found, world),
         trouble: wrong
             .map(|it| it.trouble)
             .or_else(|| short_probe(&phase, allows, settings.budget)),
@@ -94,6 +99,26 @@ pub(super) fn build(
         place: Some(Arc::new(place)),
         down: None,
     }
+}
+
+/// What was told of its pods, and of why some could not be made.
+fn told(found: &Found, world: &World) -> Arc<[Told]> {
+    let pods = found.homes.iter().flat_map(|it| world.pods_of(it));
+    let of_pods = pods.flat_map(|it| world.events.of(it));
+    let refused = found.homes.iter().filter_map(|it| world.events.refusal(it));
+    let all = of_pods.chain(refused).filter_map(|it| {
+        Some(Told {
+            at: it.at?,
+            of: clean(&it.regarding.name).into(),
+            reason: clean(&it.reason).into(),
+            note: clean(&it.note).into(),
+            warning: it.warning,
+        })
+    });
+    let mut all: Vec<Told> = all.collect();
+    all.sort_by_key(|it| it.at);
+    let first = all.len().saturating_sub(TOLD);
+    all.split_off(first).into()
 }
 
 /// Whatever of it may be written on.

@@ -46,6 +46,7 @@ pub(super) fn place(cluster: &str, name: &str, phase: Phase) -> Place {
         pods: u32::from(!matches!(phase, Phase::Absent)) * 2,
         ready: u32::from(up),
         pods_a_replica: 1,
+        told: std::sync::Arc::new([]),
         owner: Owner::Itself,
         autoscaler: Autoscaler::None,
         live_pods: if up {

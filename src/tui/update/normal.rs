@@ -2,7 +2,7 @@
 
 use crossterm::event::KeyEvent;
 
-use super::super::app::{App, Column, Mode, PinField, Screen};
+use super::super::app::{App, Column, Lines, Mode, PinField, Screen};
 use super::super::event::Effect;
 use super::super::keymap::{self, Action};
 use super::super::view;
@@ -48,7 +48,20 @@ pub(super) fn act(app: &mut App, action: Action) -> Vec<Effect> {
         },
         Action::Back => back(app),
         Action::Show(screen) => show(app, screen),
-        Action::Logs => show(app, Screen::Backend),
+        Action::Logs => {
+            app.lines = Lines::Log;
+            show(app, Screen::Backend);
+        }
+        Action::Events => {
+            let there = app.screen == Screen::Backend && app.lines == Lines::Events;
+            app.lines = if !there && app.fleet.is_on_clusters() {
+                Lines::Events
+            } else {
+                Lines::Log
+            };
+            app.scroll = 0;
+            show(app, Screen::Backend);
+        }
         Action::Filter => {
             if matches!(app.screen, Screen::Backend | Screen::Routing | Screen::Cost) {
                 show(app, Screen::Fleet);
@@ -207,7 +220,7 @@ fn most_scroll(app: &App) -> usize {
         Screen::Wakes => view::wakes::count(app),
         Screen::Audit => app.fleet.audit.len(),
         Screen::Gpus => view::gpus::count(app),
-        Screen::Backend => app.backend().map_or(0, |b| b.log.len()),
+        Screen::Backend => app.backend().map_or(0, |b| view::backend::lines(app, b)),
         Screen::Fleet | Screen::Routing | Screen::Cost => 0,
     };
     lines.saturating_sub(1)

@@ -17,7 +17,7 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
 use crate::fleet::{Backend, State};
-use crate::tui::app::App;
+use crate::tui::app::{App, Lines};
 use crate::tui::theme::{Role, Theme};
 use crate::tui::widget::{panel, timeline};
 
@@ -78,6 +78,20 @@ fn nothing(app: &App, area: Rect, buf: &mut Buffer) {
     }
 }
 
+/// How many lines there are of what is shown: the engine's log, or what its cluster told.
+pub fn lines(app: &App, backend: &Backend) -> usize {
+    if app.lines == Lines::Events {
+        backend.place.as_ref().map_or(0, |it| it.told.len())
+    } else {
+        backend.log.len()
+    }
+}
+
+/// Nothing was logged, and nothing will be before something happens.
+fn is_quiet(app: &App, backend: &Backend) -> bool {
+    app.lines == Lines::Log && backend.log.is_empty() && !matches!(backend.state, State::Waking(_))
+}
+
 /// Waking, asleep, failed or not heard of: the timeline first, the log beside or below it.
 fn cold(app: &App, backend: &Backend, area: Rect, buf: &mut Buffer) {
     let wanted = timeline::wanted_height(app, backend);
@@ -92,7 +106,7 @@ fn cold(app: &App, backend: &Backend, area: Rect, buf: &mut Buffer) {
             width: area.width - left.width,
             ..area
         };
-        if backend.log.is_empty() && !matches!(backend.state, State::Waking(_)) {
+        if is_quiet(app, backend) {
             quiet(app, backend, left, right, buf);
             return;
         }
@@ -124,7 +138,7 @@ fn cold(app: &App, backend: &Backend, area: Rect, buf: &mut Buffer) {
         least: wanted.saturating_sub(2).min(area.height.saturating_sub(4)),
         wanted: wanted.saturating_sub(1),
     };
-    if backend.log.is_empty() && !matches!(backend.state, State::Waking(_)) {
+    if is_quiet(app, backend) {
         let rest = Part {
             least: 4,
             wanted: past,
@@ -141,7 +155,7 @@ fn cold(app: &App, backend: &Backend, area: Rect, buf: &mut Buffer) {
         draw(parts.get(2), |at| money::render(app, backend, at, buf));
         return;
     }
-    let log = (backend.log.len() as u16 * 2 + 2).clamp(5, 24);
+    let log = (lines(app, backend) as u16 * 2 + 2).clamp(5, 24);
     let parts = stack(
         area,
         &[
@@ -224,7 +238,7 @@ fn warm(app: &App, backend: &Backend, area: Rect, buf: &mut Buffer) {
     let spare = area.height.saturating_sub(tallest);
     let log_height = match spare {
         5.. => spare,
-        _ if area.height >= 28 => 6,
+        _ if area.height >= 28 || app.lines == Lines::Events => 6.min(area.height / 2),
         _ => 0,
     };
     let top = Rect {
@@ -251,12 +265,13 @@ fn warm(app: &App, backend: &Backend, area: Rect, buf: &mut Buffer) {
         }
     }
     if log_height > 0 {
+        let logged = app.lines == Lines::Events || !backend.log.is_empty();
         let below = Rect {
             y: top.bottom(),
             height: log_height,
             ..area
         };
-        if area.width >= THREE && !backend.log.is_empty() {
+        if area.width >= THREE && logged {
             let width = area.width / 2;
             log::render(app, backend, Rect { width, ..below }, buf);
             let right = Rect {
@@ -265,10 +280,10 @@ fn warm(app: &App, backend: &Backend, area: Rect, buf: &mut Buffer) {
                 ..below
             };
             hosted::newest(app, backend, right, buf);
-        } else if backend.log.is_empty() {
-            hosted::newest(app, backend, below, buf);
-        } else {
+        } else if logged {
             log::render(app, backend, below, buf);
+        } else {
+            hosted::newest(app, backend, below, buf);
         }
     }
 }

@@ -17,6 +17,8 @@ pub(in crate::source::kube) struct Event {
     pub uid: Box<str>,
     pub reason: Box<str>,
     pub note: Box<str>,
+    /// The cluster takes it for a warning.
+    pub warning: bool,
     /// When it was seen last.
     pub at: Option<DateTime<Utc>>,
     /// When it was seen first.
@@ -79,6 +81,8 @@ struct Raw {
     reason: Box<str>,
     #[serde(default)]
     note: Box<str>,
+    #[serde(default, rename = "type")]
+    sort: Box<str>,
     #[serde(default)]
     event_time: Option<DateTime<Utc>>,
     #[serde(default)]
@@ -127,6 +131,7 @@ impl From<Raw> for Event {
             },
             reason: raw.reason,
             note: raw.note,
+            warning: *raw.sort == *"Warning",
             meta: raw.metadata,
         }
     }

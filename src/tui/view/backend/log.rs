@@ -1,12 +1,14 @@
-//! The engine's log, the newest line at the bottom.
+//! The engine's log, or what its cluster told of its pods; the newest line at the bottom.
 
+use std::borrow::Cow;
+
+use chrono::{DateTime, Utc};
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 use crate::fleet::Backend;
-use crate::fleet::backend::LogLine;
-use crate::tui::app::App;
+use crate::tui::app::{App, Lines};
 use crate::tui::theme::Role;
 use crate::tui::widget::panel;
 
@@ -15,14 +17,27 @@ const TIME: u16 = 9;
 /// Rows that one line may take before it is cut.
 const ROWS: usize = 4;
 
-/// Draws the log into `area`; it follows the newest line unless scrolled back.
+/// One line, whoever wrote it.
+struct Row<'a> {
+    at: DateTime<Utc>,
+    text: Cow<'a, str>,
+    /// What it stands out by; `None` for what is ordinary.
+    role: Option<Role>,
+}
+
+/// Draws the log, or what the cluster told, into `area`; it follows the newest line unless scrolled back.
 pub(super) fn render(app: &App, backend: &Backend, area: Rect, buf: &mut Buffer) {
     let theme = &app.theme;
-    let lines = backend.log.len();
+    let lines = super::lines(app, backend);
     let skipped = app.scroll.min(lines.saturating_sub(1));
-    let mut title = super::heading(theme, "Engine log");
+    let (name, unit, nothing) = if app.lines == Lines::Events {
+        ("Events", "events", "nothing was told of its pods")
+    } else {
+        ("Engine log", "lines", "no line yet")
+    };
+    let mut title = super::heading(theme, name);
     title.push_span(ratatui::text::Span::styled(
-        format!("  {lines} lines"),
+        format!("  {lines} {unit}"),
         theme.of(Role::Dim),
     ));
     let summary = if lines == 0 {
@@ -35,7 +50,7 @@ pub(super) fn render(app: &App, backend: &Backend, area: Rect, buf: &mut Buffer)
     let inner = panel::render(theme, area, &title, &summary, buf);
     if lines == 0 {
         if inner.height > 0 {
-            let said = panel::cut(theme, "no line yet", inner.width);
+            let said = panel::cut(theme, nothing, inner.width);
             buf.set_string(inner.x, inner.y, said, theme.of(Role::Faint));
         }
         return;
@@ -44,7 +59,7 @@ pub(super) fn render(app: &App, backend: &Backend, area: Rect, buf: &mut Buffer)
     let width = inner.width.saturating_sub(time);
     let mut blocks = Vec::new();
     let mut used = 0;
-    for line in backend.log.iter().rev().skip(skipped) {
+    for line in newest_first(app, backend).skip(skipped) {
         let rows = wrap(theme.glyphs.ellipsis, &line.text, width.into());
         used += rows.len();
         blocks.push((line, rows));
@@ -56,7 +71,9 @@ pub(super) fn render(app: &App, backend: &Backend, area: Rect, buf: &mut Buffer)
     let mut drop = used.saturating_sub(inner.height.into());
     let mut y = inner.y;
     for (at, (line, rows)) in blocks.iter().enumerate().rev() {
-        let role = role(line, at == 0 && skipped == 0);
+        let newest = at == 0 && skipped == 0;
+        let ordinary = if newest { Role::Strong } else { Role::Dim };
+        let role = line.role.unwrap_or(ordinary);
         for (i, row) in rows.iter().enumerate() {
             if drop > 0 {
                 drop -= 1;
@@ -72,16 +89,29 @@ pub(super) fn render(app: &App, backend: &Backend, area: Rect, buf: &mut Buffer)
     }
 }
 
-fn role(line: &LogLine, newest: bool) -> Role {
-    let text = &line.text;
+fn newest_first<'a>(app: &App, backend: &'a Backend) -> Box<dyn Iterator<Item = Row<'a>> + 'a> {
+    if app.lines == Lines::Events {
+        let all = backend.place.iter().flat_map(|it| it.told.iter().rev());
+        return Box::new(all.map(|it| Row {
+            at: it.at,
+            text: format!("{} {}: {}", it.reason, it.of, it.note).into(),
+            role: it.warning.then_some(Role::Warning),
+        }));
+    }
+    Box::new(backend.log.iter().rev().map(|line| Row {
+        at: line.at,
+        text: line.text.as_str().into(),
+        role: standing_out(&line.text),
+    }))
+}
+
+fn standing_out(text: &str) -> Option<Role> {
     if text.contains("ERROR") || text.contains("Error") || text.contains("error:") {
-        Role::Critical
+        Some(Role::Critical)
     } else if text.contains("WARNING") {
-        Role::Warning
-    } else if newest {
-        Role::Strong
+        Some(Role::Warning)
     } else {
-        Role::Dim
+        None
     }
 }
 

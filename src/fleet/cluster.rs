@@ -6,6 +6,7 @@
 
 mod busy;
 mod decide;
+mod fixed;
 pub(in crate::fleet) mod follow;
 mod guard;
 mod hpa;

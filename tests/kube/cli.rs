@@ -93,6 +93,20 @@ async fn what_is_forbidden_is_not_begun() {
 }
 
 #[tokio::test]
+async fn who_will_take_it_back_is_said() {
+    let (bench, _world) = cluster().await;
+    let tracked = json!({"metadata": {"annotations": {"argocd.argoproj.io/tracking-id": "models:gateway.networking.k8s.io/HTTPRoute:llm/chat"}}});
+    bench.fake.merge("httproutes/llm/chat", &tracked).unwrap();
+    for line in [
+        "weights chat chat=50 azure=50 --dry-run",
+        "drain chat --dry-run",
+    ] {
+        let told = ["Argo CD (app models) manages HTTPRoute llm/chat"];
+        says(&bench, line, 0, &told).await;
+    }
+}
+
+#[tokio::test]
 async fn what_was_done_last_is_undone_from_elsewhere() {
     let (bench, _world) = cluster().await;
     says(&bench, "undo -y", 4, &["no operation of ann stands here"]).await;

@@ -76,6 +76,7 @@ pub(crate) fn put(fake: &FakeKube, line: &str) {
             fake.put(fixtures::http_route(HERE, name, &targets));
         }
         "airoute" => airoute(fake, name, &words[2..]),
+        "fallback" => fallback(fake, name, words[2]),
         "set" => {
             fake.put(fixtures::inference_set(HERE, name, "phi-4", n(2)));
         }
@@ -186,6 +187,19 @@ fn airoute(fake: &FakeKube, name: &str, targets: &[&str]) {
         .map(|(_, name, weight)| (*name, *weight, 0))
         .collect();
     fake.put(fixtures::ai_gateway_route(HERE, name, name, &refs));
+}
+
+/// Has a target of an AIGatewayRoute come after the others: `fallback chat azure`.
+fn fallback(fake: &FakeKube, route: &str, target: &str) {
+    let path = format!("aigatewayroutes/{HERE}/{route}");
+    let mut it = fake.get(&path).unwrap();
+    let refs = it["spec"]["rules"][0]["backendRefs"]
+        .as_array_mut()
+        .unwrap();
+    for one in refs.iter_mut().filter(|it| it["name"] == target) {
+        one["priority"] = 1.into();
+    }
+    fake.put(it);
 }
 
 /// A KServe InferenceService as KServe keeps it: `hpa`, `keda`, `none` or `knative`. What is made of it is the world's.

@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 
 use super::PartState;
 use super::busy;
+use super::fixed;
 use super::keda;
 use super::mark::{Before, Mark};
 use super::object::{Kind, Object};
@@ -70,6 +71,7 @@ impl Fleet {
         };
         self.permitted(&plan)?;
         plan.warnings.extend(self.left_out(&plan));
+        plan.warnings.extend(self.reverted(&plan));
         Ok(plan)
     }
 
@@ -82,7 +84,13 @@ impl Fleet {
         force: bool,
     ) -> Result<(), (String, String)> {
         several(place, force)?;
-        let rules = self.rules_to(&b.id, place);
+        let mut rules = self.rules_to(&b.id, place);
+        if matches!(command, Command::Sleep { .. } | Command::Drain { .. }) {
+            if !force {
+                fixed::weightless(&rules, &b.id)?;
+            }
+            rules.retain(|it| it.fixed.is_none());
+        }
         let healthy = |id: &BackendId| self.backend(id).is_some_and(|it| it.takes_traffic());
         match command {
             Command::Wake { .. } => {

@@ -219,6 +219,12 @@ pub struct Rule {
     pub refused: bool,
     /// What was done to the route last.
     pub mark: Option<Mark>,
+    /// Why its weights are not edited here, and where they are; `None` where they are edited here.
+    #[serde(default)]
+    pub fixed: Option<Box<str>>,
+    /// What will revert an edit: `Argo CD (app llm)`.
+    #[serde(default)]
+    pub gitops: Option<String>,
 }
 
 /// One target of a rule.
@@ -230,12 +236,19 @@ pub struct Ref {
     pub weight: Option<u32>,
     /// The backend of this fleet that it leads to.
     pub backend: Option<BackendId>,
+    /// It gets requests only when targets of a higher priority fail.
+    #[serde(default)]
+    pub fallback: bool,
 }
 
 impl Ref {
     /// What its share is counted by.
     pub fn share(&self) -> u32 {
-        self.weight.unwrap_or(1)
+        if self.fallback {
+            0
+        } else {
+            self.weight.unwrap_or(1)
+        }
     }
 }
 

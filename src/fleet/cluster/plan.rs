@@ -461,6 +461,7 @@ mod tests {
             name: name.into(),
             weight,
             backend: None,
+            fallback: false,
         };
         let rule = Rule {
             cluster: "prod".into(),
@@ -473,6 +474,8 @@ mod tests {
             programmed: Ok(()),
             refused: false,
             mark: None,
+            fixed: None,
+            gitops: None,
         };
         let wanted = [Some(0), Some(100)];
         let edit = Edit::of(&rule, &wanted, &Mark::default());

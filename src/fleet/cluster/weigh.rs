@@ -25,6 +25,15 @@ impl Fleet {
             .rules_of(model)
             .filter(|rule| rule.refs.iter().filter(|it| it.backend.is_some()).count() > 1)
             .collect();
+        let (fixed, rules): (Vec<&Rule>, Vec<&Rule>) =
+            rules.into_iter().partition(|it| it.fixed.is_some());
+        if let (Some(first), true) = (fixed.first(), rules.is_empty()) {
+            let why = first.fixed.as_deref().unwrap_or_default();
+            return Err(refusal(
+                format!("the weights of {} are not edited here: {why}", first.route),
+                "change them there",
+            ));
+        }
         let (rules, cluster) = on_one_cluster(model, rules, weights)?;
         let Some(first) = rules.first() else {
             return Err(refusal(
@@ -48,6 +57,10 @@ impl Fleet {
             kept_from: None,
             warnings: Vec::new(),
         };
+        plan.warnings.extend(fixed.iter().map(|it| {
+            let why = it.fixed.as_deref().unwrap_or_default();
+            format!("rule {} of {} stays as it is: {why}", it.at, it.route)
+        }));
         let rules = self.as_shown(rules, &mut plan.warnings, force);
         if rules.is_empty() {
             return Err(refusal(

@@ -133,11 +133,14 @@ pub(super) fn route(targets: &[(&str, u32, &str)]) -> Rule {
                 name: (*name).into(),
                 weight: Some(*weight),
                 backend: Some((*backend).into()),
+                fallback: false,
             })
             .collect(),
         programmed: Ok(()),
         refused: false,
         mark: None,
+        fixed: None,
+        gitops: None,
     }
 }
 

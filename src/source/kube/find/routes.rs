@@ -9,7 +9,7 @@ use self::target::{Leads, Resolver};
 use super::super::object::{Key, Route, RouteRule};
 use super::super::settings::Settings;
 use super::super::world::World;
-use super::{Found, somebody_elses};
+use super::{Found, gitops, somebody_elses};
 use crate::fleet::ModelId;
 use crate::fleet::cluster::SeenBackend;
 use crate::fleet::cluster::mark::{KEY, Mark};
@@ -68,6 +68,8 @@ pub(super) fn routes(
     }
     let mut out = Routes::default();
     for one in led {
+        let first = one.rule.first();
+        let fixed = fixed(&one);
         let refs = one
             .rule
             .backend_refs
@@ -100,6 +102,7 @@ pub(super) fn routes(
                     name: it.name.clone(),
                     weight: it.weight,
                     backend,
+                    fallback: it.priority() > first,
                 }
             });
         let rule = Rule {
@@ -112,6 +115,8 @@ pub(super) fn routes(
             programmed: programmed(world, &one.object, one.route),
             refused: is_refused(world, &one.object, one.route),
             mark: one.route.meta.annotation(KEY).and_then(Mark::read),
+            fixed,
+            gitops: gitops(&one.route.meta),
             route: one.object,
         };
         out.rules.push((one.model, rule));
@@ -133,7 +138,9 @@ impl Weights {
             led.iter().partition(|it| it.rule.backend_refs.len() > 1);
         for one in choosing.into_iter().chain(others) {
             for (it, lead) in one.rule.backend_refs.iter().zip(&one.leads) {
-                let weight = it.weight.unwrap_or(1);
+                let is_first = it.priority() == one.rule.first();
+                let weight = it.weight.filter(|_| is_first);
+                let weight = weight.unwrap_or(u32::from(is_first));
                 match lead {
                     Leads::Here(at) => {
                         out.here.entry(*at).or_insert(weight);
@@ -159,8 +166,12 @@ fn led<'a>(
 ) -> Vec<Led<'a>> {
     let mut out = Vec::new();
     for ((kind, key), route) in &world.routes {
-        // What a controller makes is its own business: what it makes it of has the weights.
-        if route.meta.controller().is_some() {
+        // What is made of another route is its own business: that one has the weights.
+        if let Some(("AIGatewayRoute", of)) = route.meta.controller()
+            && world
+                .routes
+                .contains_key(&(Kind::AiGatewayRoute, Key::new(&key.namespace, of)))
+        {
             continue;
         }
         for (at, rule) in route.rules.iter().enumerate() {
@@ -191,6 +202,22 @@ fn led<'a>(
         }
     }
     out
+}
+
+/// Why the weights of its rule are not edited here, and where they are.
+fn fixed(of: &Led<'_>) -> Option<Box<str>> {
+    if let Some((kind, name)) = of.route.meta.controller() {
+        let place = match kind {
+            "LLMInferenceService" => ": its spec.router.route has the weight",
+            _ => "",
+        };
+        return Some(clean(&format!("{kind} {name} makes it{place}")).into());
+    }
+    let first = of.rule.first();
+    let mut all = of.rule.backend_refs.iter();
+    all.any(|it| it.priority() != first).then(|| {
+        "its targets have priorities, and those that come later get requests only when the first ones fail".into()
+    })
 }
 
 /// An AIGatewayRoute says little of itself: the HTTPRoute that is made of it has the gateways' word.

@@ -60,6 +60,9 @@ pub(in crate::source::kube) struct BackendRef {
     pub namespace: Option<Box<str>>,
     #[serde(default)]
     pub weight: Option<u32>,
+    /// Of an AIGatewayRoute: 0 comes first, others only when those before them fail.
+    #[serde(default)]
+    pub priority: Option<u32>,
 }
 
 /// The header that Envoy AI Gateway puts the model in.
@@ -71,6 +74,12 @@ impl RouteRule {
         let mut headers = self.matches.iter().flat_map(|it| &it.headers);
         let model = headers.find(|it| it.name.eq_ignore_ascii_case(MODEL_HEADER))?;
         Some(&model.value)
+    }
+
+    /// The priority of those that get requests first.
+    pub(in crate::source::kube) fn first(&self) -> u32 {
+        let all = self.backend_refs.iter().map(BackendRef::priority);
+        all.min().unwrap_or(0)
     }
 
     /// What it matches, in words.
@@ -87,6 +96,12 @@ impl RouteRule {
         }
         said.dedup();
         said.join(", ")
+    }
+}
+
+impl BackendRef {
+    pub(in crate::source::kube) fn priority(&self) -> u32 {
+        self.priority.unwrap_or(0)
     }
 }
 

@@ -108,6 +108,13 @@ async fn a_start_is_told_stage_by_stage_with_its_times() {
         "03:00:09",
     );
     sees_stages(&open, &["queued 03:00:00 to 03:00:09", "node 03:00:09"]).await;
+    let told = open.now().backends[0].place.as_ref().unwrap().told.clone();
+    let told: Vec<String> = told
+        .iter()
+        .map(|it| format!("{} {} {}", it.reason, it.of, it.note))
+        .collect();
+    let note = "pod triggered scale-up: [{gpu 0->1 (max: 4)}]";
+    assert_eq!(told, [format!("TriggeredScaleUp {POD} {note}")]);
     container(
         &bench,
         &json!({"waiting": {"reason": "ContainerCreating"}}),

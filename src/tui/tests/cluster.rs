@@ -8,11 +8,11 @@ use crate::fleet::backend::{Capacity, Hosted, Kind, SelfHosted, SleepWay};
 use crate::fleet::cluster::mark::Mark;
 use crate::fleet::cluster::object::{self, Object};
 use crate::fleet::cluster::place::{
-    Autoscaler, LivePod, Machine, Owner, Phase, Place, Ref, Rule, Trouble,
+    Autoscaler, LivePod, Machine, Owner, Phase, Place, Ref, Rule, Told, Trouble,
 };
 use crate::fleet::cluster::{Cluster, Part, PartState, Permit, Seen, SeenBackend, SeenModel};
 use crate::fleet::{Command, Fleet, Observation, Receipt, Stage, Usd};
-use crate::tui::app::{App, Mode, Rehearsal, Screen};
+use crate::tui::app::{App, Lines, Mode, Rehearsal, Screen};
 use crate::tui::event::{Effect, Event};
 use crate::tui::update::update;
 use crate::tui::view;
@@ -46,7 +46,7 @@ pub(super) fn place(cluster: &str, name: &str, phase: Phase) -> Place {
         pods: u32::from(!matches!(phase, Phase::Absent)) * 2,
         ready: u32::from(up),
         pods_a_replica: 1,
-        told: std::sync::Arc::new([]),
+        told: Arc::new([]),
         owner: Owner::Itself,
         autoscaler: Autoscaler::None,
         live_pods: if up {
@@ -180,6 +180,22 @@ pub(super) fn fleet() -> Fleet {
             what: "no machine has room (FailedScheduling): 0/3 nodes are available".into(),
             hint: "wait for a machine to be made, or free one".into(),
         }),
+        told: Arc::new([
+            Told {
+                at: at("03:06:04"),
+                of: "qwen-0".into(),
+                reason: "FailedScheduling".into(),
+                note: "0/3 nodes are available: 3 Insufficient nvidia.com/gpu.".into(),
+                warning: true,
+            },
+            Told {
+                at: at("03:06:09"),
+                of: "qwen-0".into(),
+                reason: "TriggeredScaleUp".into(),
+                note: "pod triggered scale-up: [{gpu 0->1 (max: 4)}]".into(),
+                warning: false,
+            },
+        ]),
         ..place("eu", "qwen", coming)
     };
     let seen = Seen {
@@ -272,6 +288,22 @@ fn where_a_backend_lives() {
             shot(name, &mut app, size);
         }
     }
+}
+
+#[test]
+fn what_a_cluster_told_stands_in_the_place_of_the_log() {
+    let mut app = app();
+    app.selected = Some("llm/qwen".into());
+    press(&mut app, "e");
+    assert_eq!((app.screen, app.lines), (Screen::Backend, Lines::Events));
+    for size in [(80, 24), (120, 40)] {
+        shot("placed-events", &mut app, size);
+    }
+    press(&mut app, "e");
+    assert_eq!(app.lines, Lines::Log, "and back");
+    press(&mut app, "e");
+    press(&mut app, "l");
+    assert_eq!((app.screen, app.lines), (Screen::Backend, Lines::Log));
 }
 
 #[test]

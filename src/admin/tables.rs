@@ -43,6 +43,8 @@ pub(super) async fn status(_: Viewer, State(desk): State<Arc<Desk>>) -> Response
 
 /// The state of a fleet in a few rows, for people's tables and for programs.
 pub fn status_of(fleet: &Fleet) -> Value {
+    // On clusters requests pass through somebody else's gateway.
+    let here = !fleet.is_on_clusters();
     let backends: Vec<Value> = fleet
         .backends
         .iter()
@@ -59,8 +61,8 @@ pub fn status_of(fleet: &Fleet) -> Value {
                 "pin": b.pin,
                 "weight": b.weight,
                 "share": b.live.share,
-                "in_flight": b.live.in_flight,
-                "held": b.live.held,
+                "in_flight": here.then_some(b.live.in_flight),
+                "held": here.then_some(b.live.held),
                 "running": b.live.running,
                 "waiting": b.live.waiting,
                 "requests_per_s": b.live.requests_per_s,

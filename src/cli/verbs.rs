@@ -57,7 +57,7 @@ pub(super) enum Verb {
     },
     /// Brings a backend to warm
     Wake(act::OfBackend),
-    /// Lets what runs finish, then puts it to sleep; a request may wake it again
+    /// Lets what runs finish, then puts it to sleep; where fleetctl is the gateway a request may wake it again
     Sleep(act::OfBackend),
     /// Takes it out of service: lets what runs finish, then sleeps until `undrain`
     Drain(act::OfBackend),

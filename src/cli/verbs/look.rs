@@ -74,6 +74,20 @@ fn state(b: &Backend) -> String {
     })
 }
 
+/// What runs on it now: what passed through here, or on clusters what its engines say.
+fn in_flight(fleet: &Fleet, b: &Backend) -> Option<u32> {
+    if fleet.is_on_clusters() {
+        b.live.running
+    } else {
+        Some(b.live.in_flight)
+    }
+}
+
+/// Requests that wait for it in a gateway of ours.
+fn held(fleet: &Fleet, b: &Backend) -> Option<u32> {
+    (!fleet.is_on_clusters()).then_some(b.live.held)
+}
+
 fn row(fleet: &Fleet, b: &Backend) -> Vec<String> {
     let drained = if b.drained.is_some() {
         " (out of service)"
@@ -94,8 +108,8 @@ fn row(fleet: &Fleet, b: &Backend) -> Vec<String> {
             .share
             .map_or(NONE.to_owned(), |share| format!("{:.0} %", share * 100.0)),
         figure(b.live.requests_per_s, 1),
-        b.live.in_flight.to_string(),
-        b.live.held.to_string(),
+        in_flight(fleet, b).map_or(NONE.to_owned(), |n| n.to_string()),
+        held(fleet, b).map_or(NONE.to_owned(), |n| n.to_string()),
         b.live
             .ttft_p50
             .map_or(NONE.to_owned(), |s| format!("{:.0} ms", s * 1000.0)),

@@ -124,15 +124,18 @@ pub(super) async fn until_done(
     };
     let done: Result<()> = match tokio::time::timeout(patience, watched).await {
         Ok(done) => done,
-        Err(_) => Err(Ended::new(
-            Kind::TimedOut,
-            format!(
+        Err(_) => {
+            let hint = if handle.snapshots.borrow().is_on_clusters() {
+                "what was begun there stands and nobody finishes it now: the same again takes it up, `undo` (of a drain: `undrain`) rolls it back"
+            } else {
+                "it goes on by itself; `fleetctl status` shows how far it is"
+            };
+            let what = format!(
                 "{id} is not there after {}",
                 humantime::format_duration(patience)
-            ),
-            "it goes on by itself; `fleetctl status` shows how far it is",
-        )
-        .into()),
+            );
+            Err(Ended::new(Kind::TimedOut, what, hint).into())
+        }
     };
     line.end();
     done?;

@@ -28,7 +28,7 @@ impl Fleet {
     pub(in crate::fleet) fn look_at_clusters_first(&self) -> Vec<Finding> {
         let blind = self.clusters.iter().filter(|it| it.is_blind());
         let mut out: Vec<Finding> = blind.filter_map(|it| stale(it)).collect();
-        out.extend(self.backends.iter().filter_map(|b| unfinished(b)));
+        out.extend(self.backends.iter().filter_map(|b| self.unfinished(b)));
         out.extend(self.backends.iter().filter_map(|b| self.troubled(b)));
         out
     }
@@ -42,9 +42,6 @@ impl Fleet {
             State::Waking(wake) => self.how_late(b, wake),
             _ => String::new(),
         };
-        if b.unfinished().is_some() {
-            return None;
-        }
         let keys = [('\n', "look"), ('l', "log")];
         Some(Finding {
             severity: Severity::Critical,
@@ -60,7 +57,6 @@ impl Fleet {
         let mut out: Vec<Finding> = Vec::new();
         for b in &self.backends {
             if let Some(place) = &b.place
-                && b.unfinished().is_none()
                 && self.troubled(b).is_none()
             {
                 out.extend(self.look_at_place(b, place, &weighted));
@@ -221,38 +217,50 @@ impl Fleet {
     }
 }
 
-/// What was begun and left: it gets no traffic, or half of what was meant stands.
-fn unfinished(b: &Backend) -> Option<Finding> {
-    let mark = b.unfinished()?;
-    let back = match &*mark.op {
-        "drain" => ", undrain rolls it back",
-        _ => "",
-    };
-    // Who holds its lease is not read: the lease itself keeps two from being at it.
-    let what = format!(
-        "{} by {} since {} is unfinished: if no other console is at it, the same again takes it over{back}",
-        mark.op,
-        mark.by,
-        mark.at.format("%H:%M:%S")
-    );
-    let again = match &*mark.op {
-        "drain" => Some('d'),
-        "sleep" => Some('s'),
-        "wake" => Some('w'),
-        "undrain" => Some('u'),
-        _ => None,
-    };
-    let mut keys: Vec<(char, String)> = Vec::new();
-    keys.extend(again.map(|key| (key, "take over".to_owned())));
-    if !back.is_empty() {
-        keys.push(('u', "roll back".into()));
+impl Fleet {
+    /// What was begun and left: it gets no traffic, or half of what was meant stands.
+    fn unfinished(&self, b: &Backend) -> Option<Finding> {
+        let mark = b.unfinished()?;
+        let is_fresh = mark.is_fresh(self.now);
+        let back = match &*mark.op {
+            "drain" => ", undrain rolls it back",
+            _ => "",
+        };
+        // Who holds its lease is not read: the lease itself keeps two from being at it.
+        let how = if is_fresh {
+            "goes on elsewhere, or was left: once nobody is at it,"
+        } else {
+            "is unfinished: if no other console is at it,"
+        };
+        let what = format!(
+            "{} by {} since {} {how} the same again takes it over{back}",
+            mark.op,
+            mark.by,
+            mark.at.format("%H:%M:%S")
+        );
+        let again = match &*mark.op {
+            "drain" => Some('d'),
+            "sleep" => Some('s'),
+            "wake" => Some('w'),
+            "undrain" => Some('u'),
+            _ => None,
+        };
+        let mut keys: Vec<(char, String)> = Vec::new();
+        keys.extend(again.map(|key| (key, "take over".to_owned())));
+        if !back.is_empty() {
+            keys.push(('u', "roll back".into()));
+        }
+        Some(Finding {
+            severity: if is_fresh {
+                Severity::Warning
+            } else {
+                Severity::Critical
+            },
+            backend: Some(b.id.clone()),
+            what,
+            keys,
+        })
     }
-    Some(Finding {
-        severity: Severity::Critical,
-        backend: Some(b.id.clone()),
-        what,
-        keys,
-    })
 }
 
 fn of_cluster(cluster: &Cluster, severity: Severity, what: &str) -> Finding {

@@ -1,6 +1,6 @@
 //! What is written on an object that was operated, so that everybody sees who did what.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::place::{Rule, Weighted};
@@ -10,6 +10,9 @@ pub const KEY: &str = "fleetctl.dev/op";
 
 /// The annotation's key for a pin, which what is done later does not replace.
 pub const PIN: &str = "fleetctl.dev/pin";
+
+/// What is begun is over or left within this long.
+const LASTS: TimeDelta = TimeDelta::minutes(10);
 
 /// What was done to an object, or is being done.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -114,6 +117,11 @@ impl Mark {
     /// It began, and neither ended nor was taken back: who did it is at it, or is gone.
     pub fn is_open(&self) -> bool {
         !self.done && !self.undone
+    }
+
+    /// It began so lately that who did it may well be at it: no operation but a wake waits for longer.
+    pub fn is_fresh(&self, now: DateTime<Utc>) -> bool {
+        now - self.at < LASTS
     }
 
     /// The mark in an annotation; `None` where it is not one of ours, which is no fault.

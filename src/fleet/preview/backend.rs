@@ -75,7 +75,7 @@ pub(super) fn tell(
         });
         // What is drained is kept out, whatever still has weight there.
         let stays = !matches!(command.inner(), Command::Drain { .. });
-        if stays && then.drained.is_none() && then.weight > 0 {
+        if stays && !fleet.is_on_clusters() && then.drained.is_none() && then.weight > 0 {
             preview
                 .warnings
                 .push("a request may wake it again; drain keeps it out".into());

@@ -157,6 +157,8 @@ pub(super) fn tell(
     let (before, then) = (beside(before), beside(then));
     if then.is_empty() && !before.is_empty() {
         let meets = match facts.map_or(ColdPolicy::Wait, |m| m.cold) {
+            // Nobody holds requests there.
+            _ if fleet.is_on_clusters() => "its requests fail until one of its backends is up",
             _ if after.backends_of(model).all(|b| b.drained.is_some()) => "new requests get 503",
             ColdPolicy::Wait | ColdPolicy::Bridge { .. } => {
                 "the next request is held while it wakes again"

@@ -116,8 +116,15 @@ impl Reading {
             self.world.parts.insert((kind, None), PartState::Absent);
             return Vec::new();
         };
-        let workload = crate::fleet::cluster::is_workload(kind) || kind == Kind::Pod;
-        let selector = self.settings.selector.clone().filter(|_| workload);
+        // Pods have labels of their own: whose they are is known otherwise.
+        let owners = [
+            Kind::InferenceService,
+            Kind::LlmInferenceService,
+            Kind::InferenceSet,
+            Kind::Workspace,
+        ];
+        let is_chosen = crate::fleet::cluster::is_workload(kind) || owners.contains(&kind);
+        let selector = self.settings.selector.clone().filter(|_| is_chosen);
         let of = |namespace: Option<String>| Of {
             api: self.api.clone(),
             kind,

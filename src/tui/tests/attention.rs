@@ -88,7 +88,8 @@ fn all_findings_in_full() {
     assert!(copied);
 }
 
-fn unfinished() -> App {
+/// A drain that was begun then, and not from here.
+fn begun_at(time: &str) -> App {
     let mut app = cluster::app();
     let mut fleet = Fleet::clone(&app.fleet);
     let llama = Arc::make_mut(&mut fleet.backends[0]);
@@ -97,7 +98,7 @@ fn unfinished() -> App {
         op: "drain".into(),
         of: "llm/llama".into(),
         by: "ana".into(),
-        at: cluster::at("03:04:00"),
+        at: cluster::at(time),
         ..Mark::default()
     });
     fleet.tick(cluster::at("03:10:01"));
@@ -106,8 +107,19 @@ fn unfinished() -> App {
 }
 
 #[test]
+fn what_somebody_else_is_at_is_no_alarm_yet() {
+    let mut app = begun_at("03:08:30");
+    app.selected = Some("llm/qwen".into());
+    cluster::shot("elsewhere", &mut app, (120, 40));
+    let mut all = app.fleet.findings.iter();
+    let drain = all.find(|it| it.what.starts_with("drain by ana")).unwrap();
+    assert_eq!(drain.severity, Severity::Warning);
+    assert!(drain.what.contains("goes on elsewhere"), "{}", drain.what);
+}
+
+#[test]
 fn what_was_left_half_done_does_not_look_healthy() {
-    let mut app = unfinished();
+    let mut app = begun_at("02:58:00");
     app.selected = Some("llm/qwen".into());
     cluster::shot("unfinished", &mut app, (80, 24));
     let first = &app.fleet.findings[0];
@@ -122,7 +134,7 @@ fn what_was_left_half_done_does_not_look_healthy() {
 
 #[test]
 fn that_nothing_is_true_any_more_leads() {
-    let mut app = unfinished();
+    let mut app = begun_at("02:58:00");
     let mut fleet = Fleet::clone(&app.fleet);
     Arc::make_mut(&mut fleet.clusters[0]).parts = vec![Part {
         resource: "pods".into(),

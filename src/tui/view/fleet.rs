@@ -173,8 +173,8 @@ fn summary(app: &App, room: usize) -> Line<'static> {
     ];
     // What was left half done is not what it looks like.
     let word = |b: &Backend| match b.unfinished() {
-        Some(_) => "unfinished",
-        None => b.state.word(),
+        Some(mark) if !mark.is_fresh(app.fleet.now) => "unfinished",
+        Some(_) | None => b.state.word(),
     };
     let mut counts: Vec<(String, Role)> = words
         .into_iter()

@@ -108,6 +108,9 @@ fn look(theme: &Theme, state: &State) -> (&'static str, Role) {
 fn state_words(app: &App, backend: &Backend) -> String {
     let word = backend.state.word();
     if let Some(mark) = backend.unfinished() {
+        if mark.is_fresh(app.fleet.now) {
+            return format!("{} under way", mark.op);
+        }
         return format!("{} unfinished", mark.op);
     }
     match &backend.state {

@@ -77,6 +77,10 @@ fn at_work(app: &App, b: &Backend) -> Option<Line<'static>> {
         ]))
     };
     if let Some(mark) = b.unfinished() {
+        if mark.is_fresh(now) {
+            let said = format!("{} by {}", mark.op, mark.by);
+            return line(theme.glyphs.draining, said, text::clock(now - mark.at));
+        }
         let rest = format!("{} {}", mark.op, text::age(now - mark.at));
         return line(theme.glyphs.alert, "unfinished".to_owned(), rest);
     }

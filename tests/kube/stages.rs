@@ -354,3 +354,47 @@ async fn a_pod_that_was_taken_away_says_who_took_it() {
     )
     .await;
 }
+
+#[tokio::test]
+async fn what_was_lost_with_its_machine_is_no_failure_of_the_engine() {
+    let (bench, open) = begun().await;
+    let runs = json!({"running": {"startedAt": at("03:11:00")}});
+    let lost = json!({"terminated": {"exitCode": 255, "reason": "Unknown", "startedAt": at("03:06:00"), "finishedAt": at("03:11:00")}});
+    container(&bench, &runs, 5, &lost, false);
+    sees_trouble(
+        &open,
+        "its engine was lost with its machine or the container runtime there, and starts anew (nothing, where that was meant: its stages say how far it is)",
+    )
+    .await;
+    // Five times in its life, and it ran for days since: no loop.
+    let ended = json!({"terminated": {"exitCode": 1, "reason": "Error", "startedAt": "2026-11-18T03:00:00Z", "finishedAt": at("03:11:00")}});
+    container(&bench, &runs, 5, &ended, false);
+    sees_trouble(
+        &open,
+        "its engine ended with status 1 (Error), 5 times (its log says why (l))",
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_machine_that_does_not_answer_is_named() {
+    let (bench, open) = begun().await;
+    let runs = json!({"running": {"startedAt": at("03:11:00")}});
+    container(&bench, &runs, 0, &json!({}), true);
+    open.sees("llm/chat", "is warm", |b| b.state.word() == "warm")
+        .await;
+    // As the node controller writes it, to the node and then to its pods.
+    let silent = json!({"status": {"conditions": [{"type": "Ready", "status": "Unknown", "reason": "NodeStatusUnknown", "lastTransitionTime": at("04:00:00")}]}});
+    bench.fake.merge("nodes/gpu-0", &silent).unwrap();
+    container(&bench, &runs, 0, &json!({}), false);
+    sees_trouble(
+        &open,
+        "failed: its machine gpu-0 is NotReady since 04:00:00; take its weight off (r): its pods are made elsewhere about 5 minutes after that, where there is room",
+    )
+    .await;
+    let well = json!({"status": {"conditions": [{"type": "Ready", "status": "True", "lastTransitionTime": at("04:02:00")}]}});
+    bench.fake.merge("nodes/gpu-0", &well).unwrap();
+    container(&bench, &runs, 0, &json!({}), true);
+    open.sees("llm/chat", "is warm again", |b| b.state.word() == "warm")
+        .await;
+}

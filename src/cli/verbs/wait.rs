@@ -122,9 +122,8 @@ pub(super) async fn until_done(
             }
         }
     };
-    let done: Result<()> = match tokio::time::timeout(patience, watched).await {
-        Ok(done) => done,
-        Err(_) => {
+    let watched = tokio::time::timeout(patience, watched).await;
+    let done: Result<()> = watched.unwrap_or_else(|_| {
             let hint = if handle.snapshots.borrow().is_on_clusters() {
                 "what was begun there stands and nobody finishes it now: the same again takes it up, `undo` (of a drain: `undrain`) rolls it back"
             } else {
@@ -135,8 +134,7 @@ pub(super) async fn until_done(
                 humantime::format_duration(patience)
             );
             Err(Ended::new(Kind::TimedOut, what, hint).into())
-        }
-    };
+    });
     line.end();
     done?;
     let state = handle

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use super::find::Found;
 use super::lost::LATELY;
 use super::machines::claims;
-use super::object::{Pod, Workload};
+use super::object::{Key, Pod, Workload};
 use super::refused;
 use super::stage::serving_of;
 use super::trouble::{self, Wrong};
@@ -109,6 +109,11 @@ impl<'a> Stand<'a> {
             && let Some(loss) = world.losses.of_pod(pod, &world.nodes)
         {
             return Some(trouble::taken_away(&loss));
+        }
+        // What a machine that does not answer says of its pods is old.
+        let node = world.nodes.get(&Key::new("", &pod.node));
+        if let Some(node) = node.filter(|it| !it.ready && it.since.is_some()) {
+            return Some(trouble::unanswered(node));
         }
         let serving = self.serving();
         let run = serving_of(pod, serving).map_or(0, |it| it.restart_count);

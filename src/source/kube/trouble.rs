@@ -1,13 +1,17 @@
 //! What stands in the way of pods, in plain words with what to do.
 
+use chrono::TimeDelta;
+
 use super::lost::Loss;
-use super::object::{Claim, Container, Event, Pod};
+use super::object::{Claim, Container, Event, Node, Pod};
 use super::stage::serving_of;
 use crate::fleet::cluster::place::Trouble;
 use crate::source::engine_log::clean;
 
 /// Restarts of an engine that never was ready after which it does not get better by itself.
 const HOPELESS: u32 = 2;
+/// One that ran for this long had started.
+const WELL: TimeDelta = TimeDelta::minutes(30);
 /// What engines say when the GPU's memory does not suffice.
 const MEMORY: [&str; 4] = [
     "CUDA out of memory",
@@ -62,6 +66,18 @@ pub(super) fn of(
 
 /// Who ends, where it is the one that serves.
 const ENGINE: &str = "its engine";
+
+/// Its machine does not answer.
+pub(super) fn unanswered(node: &Node) -> Wrong {
+    let since = node.since.map_or(String::new(), |it| {
+        format!(" since {}", it.format("%H:%M:%S"))
+    });
+    wrong(
+        format!("its machine {} is NotReady{since}", node.meta.name),
+        "take its weight off (r): its pods are made elsewhere about 5 minutes after that, where there is room",
+        true,
+    )
+}
 
 /// A pod that somebody ended: a machine that goes, the kubelet, the scheduler.
 pub(super) fn taken_away(loss: &Loss) -> Wrong {
@@ -156,7 +172,18 @@ fn crashed(
         1 => "once".to_owned(),
         n => format!("{n} times"),
     };
-    let hopeless = it.restart_count >= HOPELESS;
+    if last.was_lost() {
+        return Some(wrong(
+            format!(
+                "{who} was lost with its machine or the container runtime there, and starts anew"
+            ),
+            "nothing, where that was meant: its stages say how far it is",
+            false,
+        ));
+    }
+    // Restarts are counted for as long as the pod stands: one that ran for long is not in a loop.
+    let ran_well = last.lasted().is_some_and(|it| it > WELL);
+    let hopeless = it.restart_count >= HOPELESS && !ran_well;
     let killed_by_probe = || {
         let of = |it: &Event| &*it.reason == "Killing" && it.note.contains("startup probe");
         who == ENGINE && events.iter().any(|it| of(it))

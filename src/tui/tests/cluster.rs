@@ -144,6 +144,25 @@ pub(super) fn route(targets: &[(&str, u32, &str)]) -> Rule {
     }
 }
 
+fn told_of_qwen() -> Arc<[Told]> {
+    Arc::new([
+        Told {
+            at: at("03:06:04"),
+            of: "qwen-0".into(),
+            reason: "FailedScheduling".into(),
+            note: "0/3 nodes are available: 3 Insufficient nvidia.com/gpu.".into(),
+            warning: true,
+        },
+        Told {
+            at: at("03:06:09"),
+            of: "qwen-0".into(),
+            reason: "TriggeredScaleUp".into(),
+            note: "pod triggered scale-up: [{gpu 0->1 (max: 4)}]".into(),
+            warning: false,
+        },
+    ])
+}
+
 /// A fleet of a healthy, a waking and a sleeping backend, and of somebody else's.
 pub(super) fn fleet() -> Fleet {
     let now = at("03:10:00");
@@ -180,22 +199,7 @@ pub(super) fn fleet() -> Fleet {
             what: "no machine has room (FailedScheduling): 0/3 nodes are available".into(),
             hint: "wait for a machine to be made, or free one".into(),
         }),
-        told: Arc::new([
-            Told {
-                at: at("03:06:04"),
-                of: "qwen-0".into(),
-                reason: "FailedScheduling".into(),
-                note: "0/3 nodes are available: 3 Insufficient nvidia.com/gpu.".into(),
-                warning: true,
-            },
-            Told {
-                at: at("03:06:09"),
-                of: "qwen-0".into(),
-                reason: "TriggeredScaleUp".into(),
-                note: "pod triggered scale-up: [{gpu 0->1 (max: 4)}]".into(),
-                warning: false,
-            },
-        ]),
+        told: told_of_qwen(),
         ..place("eu", "qwen", coming)
     };
     let seen = Seen {

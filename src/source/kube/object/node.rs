@@ -13,6 +13,8 @@ pub(in crate::source::kube) struct Node {
     pub meta: Meta,
     pub gpus: u32,
     pub ready: bool,
+    /// Since when it is that, or is not.
+    pub since: Option<DateTime<Utc>>,
     pub made: Made,
 }
 
@@ -84,9 +86,11 @@ struct Status {
 impl From<Raw> for Node {
     fn from(raw: Raw) -> Self {
         let mut conditions = raw.status.conditions.iter();
+        let ready = conditions.find(|it| *it.kind == *"Ready");
         Self {
             gpus: gpus(&raw.status.allocatable),
-            ready: conditions.any(|it| *it.kind == *"Ready" && it.is_true()),
+            ready: ready.is_some_and(Condition::is_true),
+            since: ready.and_then(|it| it.last_transition_time),
             made: Made::of(&raw.metadata),
             meta: raw.metadata,
         }

@@ -1,6 +1,6 @@
 //! Pods: what of them says where a start stands.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::Deserialize;
 
 use super::meta::{Key, Meta, Words};
@@ -104,7 +104,21 @@ pub(in crate::source::kube) struct Terminated {
     #[serde(default)]
     pub message: Box<str>,
     #[serde(default)]
+    pub started_at: Option<DateTime<Utc>>,
+    #[serde(default)]
     pub finished_at: Option<DateTime<Utc>>,
+}
+
+impl Terminated {
+    /// The kubelet lost it: its machine or its container runtime began anew. It says nothing of what ran.
+    pub(in crate::source::kube) fn was_lost(&self) -> bool {
+        self.exit_code == 255 && *self.reason == *"Unknown"
+    }
+
+    /// How long it ran.
+    pub(in crate::source::kube) fn lasted(&self) -> Option<TimeDelta> {
+        Some(self.finished_at? - self.started_at?)
+    }
 }
 
 impl Pod {

@@ -117,5 +117,9 @@ fn chain(error: &dyn std::error::Error) -> String {
     while let Some(cause) = at.source() {
         at = cause;
     }
-    at.to_string()
+    match at.to_string().as_str() {
+        // A timer's own words.
+        "deadline has elapsed" => "no answer in time".to_owned(),
+        other => other.to_owned(),
+    }
 }

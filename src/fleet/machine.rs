@@ -531,6 +531,11 @@ impl Backend {
         self.unfinished().is_some_and(|it| it.op == verb)
     }
 
+    /// KEDA is told to keep it up, whatever its triggers say.
+    pub fn is_forced_up(&self) -> bool {
+        self.place.as_ref().is_some_and(|it| it.is_forced_up())
+    }
+
     /// The stage of its wake, while it wakes.
     pub fn stage(&self) -> Option<&StageSpan> {
         match &self.state {

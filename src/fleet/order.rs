@@ -273,6 +273,8 @@ impl Fleet {
                         format!("nothing here can put {backend} to sleep"),
                         "drain it instead, or give it a launcher or a sleep level in the config",
                     ),
+                    // What is told to keep it up would bring it back.
+                    State::Asleep { .. } if b.is_forced_up() => Ok(()),
                     State::Asleep { .. } => {
                         refuse(format!("{backend} is asleep already"), "nothing to do")
                     }

@@ -133,6 +133,7 @@ impl Open {
     /// # Errors
     /// Where the cluster does not answer within this long.
     pub(in crate::cli) async fn until_seen(&self, patience: Duration) -> Result<()> {
+        self.may_be_who_it_is().await?;
         let mut snapshots = self.hub.handle.snapshots.clone();
         let seen = async {
             loop {
@@ -175,6 +176,20 @@ impl Open {
         let what = format!("the cluster was not seen whole within {s} s: {why}");
         let hint = "see whether it is reached at all: kubectl version";
         Err(Ended::new(Kind::TimedOut, what, hint).into())
+    }
+
+    /// Who may not act as somebody else is refused everything, and waiting does not help.
+    async fn may_be_who_it_is(&self) -> Result<()> {
+        for (api, _) in &self.reached {
+            let said: Result<serde_json::Value, Fault> = api.get("/version", None).await;
+            if let Err(Fault::Forbidden(why)) = said
+                && why.contains("impersonate")
+            {
+                let hint = "leave --as out, or ask for the right to impersonate";
+                return Err(Ended::new(Kind::Refused, why, hint).into());
+            }
+        }
+        Ok(())
     }
 
     /// What stands in the way of seeing it.

@@ -118,6 +118,8 @@ fn is_so(fleet: &Fleet, command: &Command) -> Option<String> {
             State::Waking(_) => Some(format!("{backend} is waking already")),
             _ => None,
         },
+        // What is told to keep it up would bring it back.
+        Command::Sleep { backend } if fleet.backend(backend)?.is_forced_up() => None,
         Command::Sleep { backend } => match fleet.backend(backend)?.state {
             State::Asleep { .. } => Some(format!("{backend} is asleep already")),
             _ => None,

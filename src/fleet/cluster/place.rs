@@ -372,6 +372,17 @@ impl Place {
         matches!(self.owner, Owner::Workspace(_)) && self.scaled.kind == Kind::StatefulSet
     }
 
+    /// KEDA is told to keep it up, whatever its triggers say.
+    pub fn is_forced_up(&self) -> bool {
+        let Autoscaler::Keda { set, .. } = &self.autoscaler else {
+            return false;
+        };
+        let forced = |(key, value): &(Box<str>, Box<str>)| {
+            &**key == "force-activation" && value.eq_ignore_ascii_case("true")
+        };
+        set.iter().any(forced)
+    }
+
     /// The autoscaler in words, for people.
     pub fn scaled_by(&self) -> String {
         match &self.autoscaler {

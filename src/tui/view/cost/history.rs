@@ -1,6 +1,7 @@
 //! Burn over time, stacked by backend.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use chrono::TimeDelta;
 use ratatui::buffer::Buffer;
@@ -9,6 +10,7 @@ use ratatui::style::{Color, Style};
 use ratatui::text::{Line, Span};
 use unicode_width::UnicodeWidthStr;
 
+use crate::fleet::history::Burn;
 use crate::fleet::{Backend, BackendId, Fleet};
 use crate::tui::app::App;
 use crate::tui::text;
@@ -37,22 +39,34 @@ pub(super) fn render(app: &App, area: Rect, buf: &mut Buffer) {
     // Hosted above self-hosted, each side in its own colour.
     let mut order: Vec<&Backend> = fleet.backends.iter().map(AsRef::as_ref).collect();
     order.sort_by_key(|b| b.is_hosted());
-    let points = fleet.history.iter();
-    let burnt: HashSet<&BackendId> = points
-        .flat_map(|p| p.burn.iter().map(|(id, _)| id))
-        .collect();
+    let mut burnt: HashSet<&BackendId> = HashSet::new();
+    let mut before: Option<&Burn> = None;
+    for point in fleet.history.iter() {
+        // Most are the same as the one before.
+        if before.is_none_or(|it| !Arc::ptr_eq(it, &point.burn)) {
+            burnt.extend(point.burn.iter().map(|(id, _)| id));
+        }
+        before = Some(&point.burn);
+    }
     order.retain(|b| burnt.contains(&b.id));
     let styles = shades(theme, &order);
     // Each point is gone through once: there may be thousands of backends.
     let ids = order.iter().enumerate();
     let rank: HashMap<&BackendId, usize> = ids.map(|(at, b)| (&b.id, at)).collect();
+    let mut before: Option<(Burn, Vec<f64>)> = None;
     let steps = mix::slots(fleet, window, |point| {
+        if let Some((burn, step)) = &before
+            && Arc::ptr_eq(burn, &point.burn)
+        {
+            return step.clone();
+        }
         let mut step = vec![0.0; order.len()];
-        for (id, burn) in &point.burn {
+        for (id, burn) in point.burn.iter() {
             if let Some(at) = rank.get(id) {
                 step[*at] = *burn;
             }
         }
+        before = Some((Arc::clone(&point.burn), step.clone()));
         step
     });
     let name = order.iter().map(|b| b.id.as_str().width()).max();

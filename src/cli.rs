@@ -151,7 +151,7 @@ pub fn main() -> ExitCode {
             if is_for_programs {
                 println!("{:#}", exit::document(&error));
             }
-            eprintln!("fleetctl: {error:#}");
+            eprintln!("{}", verbs::plain(&format!("fleetctl: {error:#}")));
             exit::code(&error)
         }
     }

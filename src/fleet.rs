@@ -7,6 +7,7 @@ mod accrual;
 mod attention;
 pub mod backend;
 pub mod change;
+mod clean;
 pub mod cluster;
 pub mod compare;
 pub mod engine;
@@ -45,6 +46,7 @@ use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 
 pub use backend::{Backend, Kind};
+pub use clean::clean;
 pub use estimate::Estimate;
 pub use finding::{Finding, Severity};
 pub use id::{BackendId, ModelId};

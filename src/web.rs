@@ -1,12 +1,10 @@
 //! HTTP as the edges need it: short calls with a limit on time and size, and what went wrong in plain words.
 
-mod clean;
-
 use std::error::Error;
 use std::io;
 use std::time::Duration;
 
-pub use clean::clean;
+pub use crate::fleet::clean;
 
 /// The longest answer that is read, in bytes.
 pub const MOST_BYTES: usize = 8 << 20;

@@ -38,7 +38,7 @@ const ROOMS: [(&str, &[&str], &[&str]); 18] = [
         &["fleet"],
         &["ratatui", "crossterm", "reqwest", "hyper", "axum"],
     ),
-    ("web", &[], &["ratatui", "crossterm", "axum"]),
+    ("web", &["fleet"], &["ratatui", "crossterm", "axum"]),
     (
         "cluster",
         &["fleet"],

@@ -9,7 +9,7 @@ use super::Shared;
 use super::assemble::placed;
 use super::exit::{Ended, Kind};
 use super::serve::checked;
-use super::verbs::say;
+use super::verbs::{say, tell};
 use crate::config;
 
 const EXAMPLE: &str = include_str!("../../examples/fleet.toml");
@@ -37,8 +37,8 @@ const SECRETS: [&str; 4] = ["KEY", "TOKEN", "SECRET", "PASSWORD"];
 
 pub(super) fn run(verb: &Verb, shared: &Shared) -> Result<()> {
     match verb {
-        Verb::Example => say(EXAMPLE.trim_end()),
-        Verb::Schema => say(&serde_json::to_string_pretty(&config::schema())?),
+        Verb::Example => tell(EXAMPLE.trim_end()),
+        Verb::Schema => tell(&serde_json::to_string_pretty(&config::schema())?),
         Verb::Show { file } => {
             let mut config = config::load(named(file.as_ref(), shared, "show")?)?;
             for backend in config.models.iter_mut().flat_map(|it| &mut it.backends) {
@@ -49,7 +49,7 @@ pub(super) fn run(verb: &Verb, shared: &Shared) -> Result<()> {
                     }
                 }
             }
-            say(toml::to_string(&config)?.trim_end())
+            tell(toml::to_string(&config)?.trim_end())
         }
         Verb::Check { file } => {
             let path = named(file.as_ref(), shared, "check")?;

@@ -8,7 +8,7 @@ use clap::{Subcommand, ValueEnum};
 use super::Shared;
 use super::exit::{Ended, Kind};
 use super::serve::state_of;
-use super::verbs::say;
+use super::verbs::{say, tell};
 use crate::store;
 
 #[derive(Debug, clap::Args)]
@@ -73,7 +73,7 @@ pub(super) fn run(db: &Db, shared: &Shared) -> Result<()> {
             };
             let mut ended = Ok(());
             store::each(&path, name, |row| {
-                ended = say(row);
+                ended = tell(row);
                 ended.is_ok()
             })?;
             ended

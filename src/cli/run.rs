@@ -18,6 +18,7 @@ use super::assemble::{Engines, placed};
 use super::attach;
 use super::fleet::{self, Running};
 use super::kube;
+use super::verbs;
 use crate::clock::Clock;
 use crate::fleet::{AuditEntry, Fleet};
 use crate::{config, sim, tui};
@@ -205,9 +206,7 @@ pub(super) async fn tell_until_interrupted(
             .collect();
         let mut out = std::io::stdout().lock();
         for entry in fresh.into_iter().rev() {
-            // Nobody may read this any more; the fleet goes on.
-            let _ = writeln!(
-                out,
+            let line = format!(
                 "{}  {}  {}  {}: {}",
                 entry.at.format("%H:%M:%S"),
                 entry.by.name(),
@@ -215,6 +214,8 @@ pub(super) async fn tell_until_interrupted(
                 entry.target,
                 entry.result.lines().collect::<Vec<_>>().join(" / ")
             );
+            // Nobody may read this any more; the fleet goes on.
+            let _ = writeln!(out, "{}", verbs::plain(&line));
         }
         told = fleet.audit.back().cloned();
     }

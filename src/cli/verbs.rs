@@ -22,7 +22,7 @@ use crate::fleet::Actor;
 use crate::handle::FleetHandle;
 use crate::remote;
 
-pub(super) use table::say;
+pub(super) use table::{plain, say, tell};
 
 /// Where `serve` is attached to unless somebody says otherwise.
 const USUAL: &str = "http://127.0.0.1:4001";

@@ -1,7 +1,6 @@
 //! What needs attention now, each finding with what to do about it.
 
-use std::collections::HashSet;
-use std::sync::Arc;
+use std::collections::HashMap;
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -9,7 +8,7 @@ use super::backend::Backend;
 use super::finding::{Finding, Severity};
 use super::machine::span;
 use super::wake::{State, Wake};
-use super::{Fleet, Model, ModelId, Usd};
+use super::{Fleet, ModelId, Usd};
 
 /// A stage is stalled when it takes this many times what it usually does at the 95th percentile…
 const STALLED: i32 = 2;
@@ -73,16 +72,17 @@ impl Fleet {
         self.findings = findings;
     }
 
-    /// Models that nobody serves any more. There may be thousands of models, so only those are looked at of which a
-    /// backend was drained.
+    /// Models that nobody serves any more. There may be thousands of models, so backends are gone through once.
     fn out_of_service(&self) -> Vec<Finding> {
-        let drained = self.backends.iter().filter(|b| b.drained.is_some());
-        let concerned: HashSet<&ModelId> = drained.map(|b| &b.model).collect();
-        let of = |model: &&Arc<Model>| {
-            concerned.contains(&model.id)
-                && self.backends_of(&model.id).all(|b| b.drained.is_some())
-        };
-        let unserved = self.models.iter().filter(of);
+        if self.backends.iter().all(|b| b.drained.is_none()) {
+            return Vec::new();
+        }
+        let mut drained: HashMap<&ModelId, bool> = HashMap::new();
+        for b in &self.backends {
+            *drained.entry(&b.model).or_insert(true) &= b.drained.is_some();
+        }
+        let models = self.models.iter();
+        let unserved = models.filter(|it| drained.get(&it.id).copied().unwrap_or(false));
         unserved
             .map(|model| Finding {
                 severity: Severity::Critical,

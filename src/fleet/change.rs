@@ -34,7 +34,7 @@ pub struct Change {
     requests: Tail<Arc<RequestRecord>>,
     audit: Tail<Arc<AuditEntry>>,
     undo: Tail<Arc<Undoable>>,
-    history: Tail<Point>,
+    history: Tail<Arc<Point>>,
 }
 
 /// From one state of a backend to another.
@@ -110,7 +110,9 @@ impl Change {
             requests: Tail::between(&old.requests, &new.requests, Arc::ptr_eq),
             audit: Tail::between(&old.audit, &new.audit, Arc::ptr_eq),
             undo: Tail::between(&old.undo, &new.undo, Arc::ptr_eq),
-            history: Tail::shared(&old.history, &new.history, PartialEq::eq),
+            history: Tail::shared(&old.history, &new.history, |a, b| {
+                Arc::ptr_eq(a, b) || a == b
+            }),
         }
     }
 

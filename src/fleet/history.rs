@@ -1,6 +1,7 @@
 //! The fleet over time, for the charts.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
@@ -25,9 +26,46 @@ pub struct Point {
     pub held: u32,
     /// Requests that ended in an error within it.
     pub errors: u32,
-    /// Burn at its end, dollars an hour by backend, for drawing; only those above zero.
-    pub burn: Vec<(BackendId, f64)>,
+    /// Burn at its end, dollars an hour by backend, for drawing; only those above zero. Points share it while it is the same.
+    pub burn: Burn,
 }
 
+/// Dollars an hour by backend.
+pub type Burn = Arc<[(BackendId, f64)]>;
+
 /// Points, oldest first; the last one is still being written.
-pub type History = VecDeque<Point>;
+pub type History = VecDeque<Arc<Point>>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fleet::Fleet;
+
+    #[test]
+    fn a_point_is_written_only_where_something_changed() {
+        let start = DateTime::UNIX_EPOCH;
+        let second = TimeDelta::seconds(1);
+        let mut fleet = Fleet::new("quiet", start);
+        fleet.tick(start);
+        let first = Arc::clone(&fleet.history);
+        fleet.tick(start + second);
+        assert!(Arc::ptr_eq(&first, &fleet.history));
+        fleet.tick(start + STEP);
+        assert_eq!(fleet.history.len(), 2);
+        // What stood before is shared with whoever has the picture before.
+        assert!(Arc::ptr_eq(&first[0], &fleet.history[0]));
+        assert!(Arc::ptr_eq(&first[0].burn, &fleet.history[1].burn));
+    }
+
+    #[test]
+    fn points_are_told_as_they_were() {
+        let point = Arc::new(Point {
+            burn: Arc::new([("a".into(), 1.5)]),
+            ..Point::default()
+        });
+        let told = serde_json::to_value(&point).unwrap();
+        assert_eq!(told["burn"], serde_json::json!([["a", 1.5]]));
+        let read: Arc<Point> = serde_json::from_value(told).unwrap();
+        assert_eq!(read, point);
+    }
+}

@@ -75,6 +75,13 @@ impl Fleet {
             self.feed_at(at, Input::Tick, now);
         } else if (now.timestamp() + at as i64) % ACCRUED_EVERY == 0 {
             Arc::make_mut(&mut self.backends[at]).accrue(now, gap);
+            let b = &self.backends[at];
+            if matches!(&b.state, State::Draining(drain) if b.doing.is_none() && now >= drain.deadline)
+            {
+                // Its cluster may have said all that it says: pods that stay after all.
+                let id = b.id.clone();
+                self.follow_again(&id, now);
+            }
         }
     }
 
@@ -183,12 +190,20 @@ impl Fleet {
             b.live.ttft_p50 = quantile(&ttft, 0.5);
             b.live.ttft_p95 = quantile(&ttft, 0.95);
         }
-        let burn = self
-            .backends
-            .iter()
-            .filter_map(|b| Some((b.id.clone(), b.burn(now)?.as_f64())))
-            .filter(|(_, d)| *d > 0.0)
-            .collect();
+        let burning = || {
+            let each = self.backends.iter();
+            let each = each.filter_map(|b| Some((&b.id, b.burn(now)?.as_f64())));
+            each.filter(|(_, d)| *d > 0.0)
+        };
+        let last = self.history.back();
+        let known = last.filter(|it| it.burn.iter().map(|(id, d)| (id, *d)).eq(burning()));
+        if known.is_some_and(|it| now - it.start < STEP) {
+            return;
+        }
+        let burn = known.map_or_else(
+            || burning().map(|(id, d)| (id.clone(), d)).collect(),
+            |it| Arc::clone(&it.burn),
+        );
         self.point(now, |point| point.burn = burn);
     }
 
@@ -222,14 +237,14 @@ impl Fleet {
             if history.len() == POINTS {
                 history.pop_front();
             }
-            history.push_back(Point {
+            history.push_back(Arc::new(Point {
                 start: next,
                 ..Point::default()
-            });
+            }));
             next += STEP;
         }
         if let Some(last) = history.back_mut() {
-            f(last);
+            f(Arc::make_mut(last));
         }
     }
 }

@@ -7,6 +7,7 @@ mod divided;
 mod fixture;
 mod keys;
 mod money;
+mod returns;
 mod screens;
 
 use std::fmt::Write as _;

@@ -9,12 +9,13 @@ pub mod palette;
 mod pin;
 mod routing;
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use super::app::{App, Link, Mode, Toast};
 use super::event::{Effect, Event};
 use super::view::fleet::order::visible_order;
-use crate::fleet::{Actor, Fleet};
+use crate::fleet::{Actor, BackendId, Fleet};
 use crossterm::event::{KeyCode, KeyEvent, KeyModifiers};
 
 /// Toasts on the screen at once; the oldest leaves.
@@ -217,8 +218,11 @@ fn follow(app: &mut App, before: &crate::fleet::Fleet) {
         Some(_) => {}
         None => app.selected = app.fleet.backends.first().map(|b| b.id.clone()),
     }
-    let fleet = app.fleet.clone();
-    app.marks.retain(|id| fleet.backend(id).is_some());
+    if !app.marks.is_empty() {
+        let all = app.fleet.backends.iter();
+        let there: HashSet<&BackendId> = all.map(|b| &b.id).collect();
+        app.marks.retain(|id| there.contains(id));
+    }
 }
 
 fn keep_selection_visible(app: &mut App) {

@@ -252,3 +252,27 @@ async fn the_doctor_says_what_is_missing() {
     )
     .await;
 }
+
+#[tokio::test]
+async fn what_is_written_on_a_route_drives_no_terminal() {
+    let (bench, _world) = cluster().await;
+    let line = "weights chat chat=50 azure=50 -y";
+    says(&bench, line, 0, &["begun: 1 call on fake"]).await;
+    // Whoever may annotate the route has it say this.
+    let evil = "cha\u{1b}]0;owned\u{7}t\u{202e}\u{9b}2J";
+    let route = bench.fake.get("httproutes/llm/chat").unwrap();
+    let text = route["metadata"]["annotations"]["fleetctl.dev/op"].as_str();
+    let mut mark: Value = serde_json::from_str(text.unwrap()).unwrap();
+    mark["of"] = evil.into();
+    mark["to"][0]["weights"][0][0] = evil.into();
+    mark["prev"]["weights"][0]["weights"][0][0] = evil.into();
+    let body = json!({"metadata": {"annotations": {"fleetctl.dev/op": mark.to_string()}}});
+    bench.fake.merge("httproutes/llm/chat", &body).unwrap();
+    let odd = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
+    for line in ["audit", "undo --dry-run", "undo -y", "status"] {
+        let (_, out, wrong) = bench.run(line).await;
+        assert!(!out.contains(odd), "{line}: {out:?}");
+        assert!(!wrong.contains(odd), "{line}: {wrong:?}");
+    }
+    says(&bench, "audit", 0, &["weights"]).await;
+}

@@ -213,7 +213,11 @@ impl Open {
             tokio::time::sleep(Duration::from_secs(1)).await;
             let why = self.hold_up().map_or(String::new(), |it| format!(": {it}"));
             // The terminal may be gone; the end says all the same.
-            let _ = write!(io::stderr(), "\r\x1b[Klooking at {names} for {s} s{why}");
+            let _ = write!(
+                io::stderr(),
+                "\r\x1b[K{}",
+                clean(&format!("looking at {names} for {s} s{why}"))
+            );
         }
         std::future::pending().await
     }

@@ -169,7 +169,7 @@ pub(super) fn command<'v>(
             let command = match fleet.undo_by_marks(by) {
                 Some(back) => {
                     let back = back.map_err(Ended::from)?;
-                    writeln!(io::stderr(), "undo of {}", back.what)?;
+                    table::aside(&format!("undo of {}", back.what))?;
                     back.command
                 }
                 None => Command::Undo,
@@ -292,7 +292,7 @@ async fn to_its_end(
 ) -> Result<()> {
     let output = how.form.output;
     if output == Output::Table {
-        writeln!(io::stderr(), "{target}: {}", receipt.said)?;
+        table::aside(&format!("{target}: {}", receipt.said))?;
     }
     let since = handle.snapshots.borrow().now;
     let mut same = handle.clone();
@@ -332,7 +332,7 @@ async fn rehearse(handle: &FleetHandle, command: &Command, by: &Actor) -> Result
 /// Asks the person at the terminal.
 fn confirm(seen: &Preview) -> Result<()> {
     let mut out = io::stderr();
-    write!(out, "{}", told(seen))?;
+    write!(out, "{}", table::plain(&told(seen)))?;
     if !io::stdin().is_terminal() {
         return Err(Ended::new(
             Kind::Refused,

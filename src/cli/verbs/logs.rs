@@ -73,7 +73,7 @@ pub(super) async fn log(
             }
             (Output::Json, true) => {
                 for line in newest {
-                    table::say(&json!({"backend": id, "line": line.text}).to_string())?;
+                    table::tell(&json!({"backend": id, "line": line.text}).to_string())?;
                 }
             }
             (Output::Table, _) => {

@@ -161,7 +161,7 @@ pub(super) async fn requests(
             .count();
         for record in fleet.requests.iter().skip(fleet.requests.len() - new) {
             match output {
-                Output::Json => table::say(&serde_json::to_string(record)?)?,
+                Output::Json => table::tell(&serde_json::to_string(record)?)?,
                 Output::Table => table::say(&request(record).join("  "))?,
             }
         }

@@ -7,6 +7,7 @@ use serde_json::Value;
 use unicode_width::UnicodeWidthStr as _;
 
 use crate::admin::SCHEMA_VERSION;
+use crate::fleet::clean;
 
 /// Rows under their heads. A column whose head begins with `>` is right-aligned.
 pub(super) fn print(heads: &[&str], rows: &[Vec<String>]) -> Result<()> {
@@ -17,6 +18,8 @@ pub(super) fn print(heads: &[&str], rows: &[Vec<String>]) -> Result<()> {
             None => (false, *head),
         })
         .collect();
+    let cleaned = |row: &Vec<String>| row.iter().map(|cell| clean(cell)).collect();
+    let rows: Vec<Vec<String>> = rows.iter().map(cleaned).collect();
     let width = |column: usize| {
         rows.iter()
             .map(|row| row[column].width())
@@ -41,14 +44,31 @@ pub(super) fn print(heads: &[&str], rows: &[Vec<String>]) -> Result<()> {
         out.trim_end().to_owned()
     };
     say(&line(heads.iter().map(|(_, head)| *head).collect()))?;
-    for row in rows {
+    for row in &rows {
         say(&line(row.iter().map(String::as_str).collect()))?;
     }
     Ok(())
 }
 
-/// One line.
-pub(in crate::cli) fn say(line: &str) -> Result<()> {
+/// One line, or a few, for people.
+pub(in crate::cli) fn say(text: &str) -> Result<()> {
+    tell(&plain(text))
+}
+
+/// The same, beside what a program may read.
+pub(in crate::cli) fn aside(text: &str) -> Result<()> {
+    writeln!(io::stderr(), "{}", plain(text))?;
+    Ok(())
+}
+
+/// What comes from elsewhere in it is not for a terminal to obey; its lines stay.
+pub(in crate::cli) fn plain(text: &str) -> String {
+    let lines: Vec<String> = text.split('\n').map(clean).collect();
+    lines.join("\n")
+}
+
+/// A line as it is.
+pub(in crate::cli) fn tell(line: &str) -> Result<()> {
     writeln!(io::stdout(), "{line}")?;
     Ok(())
 }
@@ -56,5 +76,15 @@ pub(in crate::cli) fn say(line: &str) -> Result<()> {
 /// One document for programs.
 pub(super) fn document(mut value: Value) -> Result<()> {
     value["schema_version"] = SCHEMA_VERSION.into();
-    say(&serde_json::to_string_pretty(&value)?)
+    tell(&serde_json::to_string_pretty(&value)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_said_keeps_its_lines_and_nothing_else_of_control() {
+        assert_eq!(plain("a\u{1b}[2Jb\n  c\u{202e}d\u{9b}31m\te"), "ab\n  cd e");
+    }
 }

@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 use super::super::exit::{Ended, Kind};
 use super::look::ago;
 use super::table;
-use crate::fleet::{Actor, Backend, BackendId, Command, Fleet, Stage, State};
+use crate::fleet::{Actor, Backend, BackendId, Command, Fleet, Stage, State, clean};
 use crate::handle::FleetHandle;
 
 /// Columns of the bar.
@@ -46,7 +46,7 @@ pub(super) async fn until_operated(
         };
         if doing.is_some() && doing != said && !quiet {
             if let Some(step) = &doing {
-                writeln!(io::stderr(), "  {step}")?;
+                table::aside(&format!("  {step}"))?;
             }
             said = doing;
         }
@@ -199,7 +199,7 @@ impl Progress {
         for stage in new {
             let what = format!("{id}: {}", stage.word());
             if self.shown != what {
-                writeln!(io::stderr(), "{what}")?;
+                table::aside(&what)?;
                 self.shown = what;
             }
         }
@@ -209,11 +209,11 @@ impl Progress {
     fn show(&mut self, (what, more): &(String, String)) -> Result<()> {
         let mut out = io::stderr();
         if out.is_terminal() {
-            write!(out, "\r\x1b[K{what}{more}")?;
+            write!(out, "\r\x1b[K{}", clean(&format!("{what}{more}")))?;
             out.flush()?;
             self.open = true;
         } else if self.shown != *what {
-            writeln!(out, "{what}")?;
+            table::aside(what)?;
             self.shown.clone_from(what);
         }
         Ok(())

@@ -15,6 +15,9 @@ const FOUND: &str = "nobody here";
 /// A wake that was asked for shows in the cluster within this long, or was taken back.
 const SHOWS_WITHIN: TimeDelta = TimeDelta::seconds(60);
 
+/// What an operation had scaled to zero shows in the pods within this long: Knative waits for its window, and then its grace.
+pub(super) const LEAVES_WITHIN: TimeDelta = TimeDelta::minutes(3);
+
 /// Moves `backend` on by what its cluster says. The caller has accrued its cost up to `now` before.
 #[expect(
     clippy::too_many_lines,
@@ -34,8 +37,9 @@ pub(in crate::fleet) fn follow(
         // What slept there is gone: the next one begins awake.
         backend.sample = None;
     }
+    let came_back = came_back(backend, place, now);
     match (&mut backend.state, &place.phase) {
-        // ## warm, draining => asleep: the engines sleep in their pods
+        // ## unknown, warm, draining, failed => asleep: the engines sleep in their pods
         (
             State::Unknown { .. } | State::Warm { .. } | State::Draining(_) | State::Failed(_),
             Phase::Ready { .. },
@@ -67,7 +71,7 @@ pub(in crate::fleet) fn follow(
             Outcome::default()
         }
 
-        // ## unknown => whatever it is
+        // ## unknown => warm
         (State::Unknown { .. }, Phase::Ready { since }) => {
             backend.state = State::Warm { since: *since };
             Outcome::default()
@@ -135,7 +139,7 @@ pub(in crate::fleet) fn follow(
             machine::quiet(backend, now);
             note("failed", format!("{why}; it starts again"), true)
         }
-        // ## warm, draining => failed
+        // ## warm => failed
         (State::Warm { .. }, Phase::Broken { reason }) => {
             backend.crashed(now);
             machine::fail(backend, reason.to_string(), true, now)
@@ -156,7 +160,7 @@ pub(in crate::fleet) fn follow(
             });
             Outcome::default()
         }
-        // ## warm, draining, failed => asleep
+        // ## warm => asleep: nothing was seen of their end
         (State::Warm { .. }, Phase::Absent) => {
             backend.state = State::Asleep { since: now };
             machine::quiet(backend, now);
@@ -166,6 +170,7 @@ pub(in crate::fleet) fn follow(
                 false,
             )
         }
+        // ## draining => asleep
         (State::Draining(drain), Phase::Absent) => {
             let by = std::mem::take(&mut drain.by);
             backend.state = State::Asleep { since: now };
@@ -188,6 +193,24 @@ pub(in crate::fleet) fn follow(
             };
             Outcome::default()
         }
+        // ## draining => warm, waking, failed: its pods came back
+        (State::Draining(_), Phase::Ready { since }) if came_back => {
+            backend.state = State::Warm {
+                since: (*since).min(now),
+            };
+            let said = format!("pods are wanted and ready again ({})", place.scaled_by());
+            note("warm", said, false)
+        }
+        (State::Draining(_), Phase::Coming { since, stages, .. }) if came_back => {
+            let by = asked_by("wake");
+            let said = format!("pods are wanted again, and on their way ({by})");
+            backend.state = State::Waking(begun(*since, by, stages));
+            machine::quiet(backend, now);
+            note("waking", said, false)
+        }
+        (State::Draining(_), Phase::Broken { reason }) if came_back => {
+            machine::fail(backend, reason.to_string(), true, now)
+        }
         // ## draining => stopping: its pods end
         (State::Draining(drain), Phase::Leaving) => {
             drain.stopping = true;
@@ -204,6 +227,19 @@ pub(in crate::fleet) fn follow(
             Outcome::default()
         }
     }
+}
+
+/// Its pods were to end, and are wanted: nothing is at it here, and what was begun from elsewhere does not say so.
+fn came_back(backend: &Backend, place: &Place, now: DateTime<Utc>) -> bool {
+    let State::Draining(drain) = &backend.state else {
+        return false;
+    };
+    let mark = place.mark.as_ref().filter(|it| it.is_open());
+    let begun = mark.is_some_and(|it| matches!(&*it.op, "sleep" | "drain"));
+    // Where they were not seen to end yet, that may still be on its way.
+    let was = backend.place.as_deref().map(|it| &it.phase);
+    let left = was.is_some_and(|it| matches!(it, Phase::Leaving)) || now >= drain.deadline;
+    backend.doing.is_none() && place.wanted > 0 && !begun && left
 }
 
 fn note(verb: &'static str, said: String, bad: bool) -> Outcome {

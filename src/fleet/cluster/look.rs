@@ -1,6 +1,6 @@
 //! What needs attention on clusters, each with what to do about it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use chrono::{DateTime, Utc};
 
@@ -74,16 +74,15 @@ impl Fleet {
 
     /// Routes that a gateway does not take as they stand: what they say is not what happens.
     fn refused_routes(&self) -> Vec<Finding> {
-        let mut said: Vec<(&str, &Object)> = Vec::new();
+        let mut said: HashSet<(&str, &Object)> = HashSet::new();
         let mut out = Vec::new();
         for rule in self.models.iter().flat_map(|it| &it.routes) {
             let (true, Err(why)) = (rule.refused, &rule.programmed) else {
                 continue;
             };
-            if said.contains(&(&*rule.cluster, &rule.route)) {
+            if !said.insert((&rule.cluster, &rule.route)) {
                 continue;
             }
-            said.push((&rule.cluster, &rule.route));
             let mut with_weight = rule.refs.iter().filter(|it| it.share() > 0);
             out.push(Finding {
                 severity: Severity::Critical,

@@ -4,6 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::place::{Rule, Weighted};
+use crate::fleet::clean;
 
 /// The annotation's key. Its value is a [`Mark`] as JSON; the last operation only.
 pub const KEY: &str = "fleetctl.dev/op";
@@ -127,18 +128,99 @@ impl Mark {
     /// The mark in an annotation; `None` where it is not one of ours, which is no fault.
     pub fn read(text: &str) -> Option<Self> {
         let mut mark: Self = serde_json::from_str(text).ok()?;
-        // Anybody who may annotate could have written it: nothing in it is for a terminal to obey.
-        for said in [&mut mark.op, &mut mark.by, &mut mark.reason] {
-            said.retain(|c| !c.is_control());
-        }
-        if let Some(user) = &mut mark.user {
-            user.retain(|c| !c.is_control());
-        }
+        mark.clean();
         Some(mark)
+    }
+
+    /// Anybody who may annotate could have written it: nothing in it is for a terminal to obey.
+    fn clean(&mut self) {
+        let Self {
+            op,
+            of,
+            by,
+            user,
+            at: _,
+            reason,
+            until: _,
+            id,
+            done: _,
+            undone: _,
+            set: _,
+            to,
+            prev,
+        } = self;
+        for said in [op, of, by, reason, id].into_iter().chain(user) {
+            *said = clean(said);
+        }
+        let Before {
+            replicas: _,
+            weights,
+            min: _,
+            policy,
+            annotations,
+        } = prev;
+        for Weighted {
+            route,
+            rule: _,
+            weights,
+        } in to.iter_mut().chain(weights)
+        {
+            let names = weights.iter_mut().map(|(name, _)| name);
+            for said in names.chain([&mut route.version, &mut route.namespace, &mut route.name]) {
+                *said = clean(said).into();
+            }
+        }
+        let both = annotations
+            .iter_mut()
+            .map(|(key, value)| [Some(key), value.as_mut()]);
+        for said in both.flatten().flatten().chain(policy) {
+            *said = clean(said);
+        }
     }
 
     /// As an annotation's value.
     pub fn text(&self) -> String {
         serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_in_a_mark_is_for_a_terminal_to_obey() {
+        let evil = "\u{1b}]0;x\u{7}a\u{202e}\u{9b}2Jb\u{1b}";
+        let weighted = Weighted {
+            route: crate::fleet::cluster::object::Object::new(
+                crate::fleet::cluster::object::Kind::HttpRoute,
+                evil,
+                evil,
+            ),
+            rule: 0,
+            weights: vec![(evil.into(), 7)],
+        };
+        let mark = Mark {
+            op: evil.into(),
+            of: evil.into(),
+            by: evil.into(),
+            user: Some(evil.into()),
+            reason: evil.into(),
+            id: evil.into(),
+            to: vec![weighted.clone()],
+            prev: Before {
+                weights: vec![weighted],
+                policy: Some(evil.into()),
+                annotations: vec![(evil.into(), Some(evil.into()))],
+                ..Before::default()
+            },
+            ..Mark::default()
+        };
+        let read = Mark::read(&mark.text()).unwrap();
+        assert_eq!(read.of, "ab");
+        assert_eq!(&*read.to[0].weights[0].0, "ab");
+        let odd = |c: char| c.is_control() || c == '\u{202e}';
+        assert!(!format!("{read:?}").contains("\\u"), "{read:?}");
+        assert!(!read.text().contains(odd));
     }
 }

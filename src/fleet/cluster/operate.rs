@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::follow::follow;
+use super::follow::{LEAVES_WITHIN, follow};
 use super::plan::Plan;
 use crate::fleet::backend::Progress;
 use crate::fleet::message::{Action, Actor, Command, Receipt, Refusal};
@@ -110,6 +110,13 @@ impl Fleet {
                     if let Some(place) = b.place.clone() {
                         follow(b, &place, now);
                     }
+                }
+                if result.is_ok()
+                    && matches!(command, Command::Sleep { .. } | Command::Drain { .. })
+                    && let State::Draining(drain) = &mut b.state
+                {
+                    // What was written shows in the pods by then, or somebody else took it back.
+                    drain.deadline = now + LEAVES_WITHIN;
                 }
                 if result.is_err() {
                     // What is, is what the pods say: nothing is known until they are looked at again. What another

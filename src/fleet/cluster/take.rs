@@ -1,5 +1,6 @@
 //! What a cluster says, applied to the picture.
 
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
 
@@ -32,7 +33,8 @@ impl Fleet {
         };
         let mut part = self.clone();
         part.backends.retain(|b| here(b));
-        let there = |id: &BackendId| part.backends.iter().any(|b| b.id == *id);
+        let ids: HashSet<&BackendId> = part.backends.iter().map(|b| &b.id).collect();
+        let there = |id: &BackendId| ids.contains(id);
         let models = self.models.iter().filter_map(|model| {
             let mut model = Model::clone(model);
             model.backends.retain(there);
@@ -72,8 +74,14 @@ impl Fleet {
                 None => self.clusters.push(Arc::new(*facts)),
             }
         }
-        for backend in seen.backends {
-            self.take_backend(backend, now);
+        if !seen.backends.is_empty() {
+            // Looked for once: all of thousands may be told.
+            let all = self.backends.iter().enumerate();
+            let mut known: HashMap<BackendId, usize> =
+                all.map(|(at, b)| (b.id.clone(), at)).collect();
+            for backend in seen.backends {
+                self.take_backend(backend, &mut known, now);
+            }
         }
         if let Some(models) = seen.models {
             self.take_models(models, &seen.cluster);
@@ -97,9 +105,13 @@ impl Fleet {
         }
     }
 
-    fn take_backend(&mut self, seen: SeenBackend, now: DateTime<Utc>) {
-        let at = self.backends.iter().position(|b| b.id == seen.id);
-        let at = at.unwrap_or_else(|| {
+    fn take_backend(
+        &mut self,
+        seen: SeenBackend,
+        known: &mut HashMap<BackendId, usize>,
+        now: DateTime<Utc>,
+    ) {
+        let at = *known.entry(seen.id.clone()).or_insert_with(|| {
             let past = self.past.get(&seen.id).cloned();
             if past.is_some() {
                 Arc::make_mut(&mut self.past).remove(&seen.id);
@@ -201,14 +213,21 @@ impl Fleet {
             (!seen.backends.is_empty()).then_some(seen)
         });
         let mut all: Vec<SeenModel> = others.collect();
+        let each = all.iter().enumerate();
+        let mut places: HashMap<ModelId, usize> =
+            each.map(|(at, it)| (it.id.clone(), at)).collect();
         for seen in models {
             // The same name on two clusters is one model.
-            match all.iter_mut().find(|it| it.id == seen.id) {
-                Some(known) => {
+            match places.entry(seen.id.clone()) {
+                Entry::Occupied(at) => {
+                    let known = &mut all[*at.get()];
                     known.backends.extend(seen.backends);
                     known.routes.extend(seen.routes);
                 }
-                None => all.push(seen),
+                Entry::Vacant(free) => {
+                    free.insert(all.len());
+                    all.push(seen);
+                }
             }
         }
         let rank: HashMap<&BackendId, usize> = self

@@ -1,8 +1,9 @@
 //! What the marks on clusters tell of operations, from wherever they were carried out: as lines of the audit.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::mark::Mark;
 use crate::fleet::Fleet;
@@ -10,6 +11,9 @@ use crate::fleet::message::{Actor, AuditEntry};
 
 /// What a line ends in that a cluster told.
 const FROM: &str = "(from the cluster)";
+
+/// Who did what, in which second.
+type Key<'a> = (&'a str, &'a str, i64);
 
 impl Fleet {
     /// The audit with what the marks on clusters tell, oldest first. What this program wrote down itself stands there once.
@@ -30,19 +34,27 @@ impl Fleet {
         let weights = rules.filter_map(|rule| rule.mark.as_ref());
         let weights = weights.filter(|it| matches!(&*it.op, "weights" | "flip"));
         told.extend(weights.map(|mark| line(mark, mark.of.clone())));
-        for entry in told {
-            let same = |it: &Arc<AuditEntry>| {
-                it.by.name() == entry.by.name()
-                    && it.verb == entry.verb
-                    && (it.at - entry.at).abs() < TimeDelta::seconds(1)
-            };
-            if !all.iter().any(same) {
-                all.push(Arc::new(entry));
+        let told: Vec<Arc<AuditEntry>> = told.into_iter().map(Arc::new).collect();
+        // By who did what in which second: there may be thousands of marks.
+        let mut known: HashMap<Key<'_>, Vec<DateTime<Utc>>> = HashMap::new();
+        for it in &self.audit {
+            known.entry(key(it, 0)).or_default().push(it.at);
+        }
+        for entry in &told {
+            let near = (-1..=1).filter_map(|next| known.get(&key(entry, next)));
+            let same = |at: &DateTime<Utc>| (*at - entry.at).abs() < TimeDelta::seconds(1);
+            if !near.flatten().any(same) {
+                known.entry(key(entry, 0)).or_default().push(entry.at);
+                all.push(Arc::clone(entry));
             }
         }
         all.sort_by_key(|it| it.at);
         all
     }
+}
+
+fn key(it: &AuditEntry, next: i64) -> Key<'_> {
+    (it.by.name(), &it.verb, it.at.timestamp() + next)
 }
 
 fn line(mark: &Mark, target: String) -> AuditEntry {

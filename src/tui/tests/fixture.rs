@@ -523,11 +523,11 @@ pub(in crate::tui) fn empty() -> Fleet {
     }
 }
 
-fn history(backends: &[Arc<Backend>]) -> VecDeque<Point> {
+fn history(backends: &[Arc<Backend>]) -> VecDeque<Arc<Point>> {
     (0..120_i32)
         .map(|i| {
             let wave = (f64::from(i) / 14.0).sin() * 30.0 + 70.0;
-            Point {
+            Arc::new(Point {
                 start: ago(i64::from(119 - i) * 15),
                 to_self: wave as u32,
                 to_hosted: (wave * 0.45) as u32 + (i % 7) as u32,
@@ -541,7 +541,7 @@ fn history(backends: &[Arc<Backend>]) -> VecDeque<Point> {
                             .map(|r| (b.id.clone(), r.as_f64()))
                     })
                     .collect(),
-            }
+            })
         })
         .collect()
 }

@@ -49,11 +49,15 @@ pub(super) fn render(app: &App, chosen: usize, area: Rect, buf: &mut Buffer) {
     let theme = &app.theme;
     let all = &app.fleet.findings;
     let width = WIDEST.min(area.width);
-    let each: Vec<Vec<Line<'static>>> = all
-        .iter()
-        .map(|it| lines(app, it, usize::from(width.saturating_sub(6))))
-        .collect();
-    let height = each.iter().map(|it| it.len() as u16 + 1).sum::<u16>();
+    // Only those are laid out that may be seen: there may be thousands.
+    let laid = |it: &Finding| lines(app, it, usize::from(width.saturating_sub(6)));
+    let mut height = 0_u16;
+    for it in all {
+        height = height.saturating_add(laid(it).len() as u16 + 1);
+        if height >= area.height {
+            break;
+        }
+    }
     let place = centred(area, width, height.max(2) + 1);
     Clear.render(place, buf);
     buf.set_style(place, theme.of(Role::Text).patch(theme.of(Role::Dialog)));
@@ -76,14 +80,21 @@ pub(super) fn render(app: &App, chosen: usize, area: Rect, buf: &mut Buffer) {
     let inner = panel::render(theme, place, &title, &keys, buf);
     // The chosen one is whole on the screen; those before it as far as there is room.
     let room = usize::from(inner.height);
-    let tall = |from: usize| {
-        let part = each.get(from..=chosen).unwrap_or_default();
-        part.iter().map(|it| it.len() + 1).sum::<usize>()
-    };
-    let first = (0..=chosen).find(|from| tall(*from) <= room + 1);
+    let mut first = chosen;
+    let mut tall = all.get(chosen).map_or(0, |it| laid(it).len() + 1);
+    while let Some(before) = first.checked_sub(1) {
+        tall += laid(&all[before]).len() + 1;
+        if tall > room + 1 {
+            break;
+        }
+        first = before;
+    }
     let mut y = inner.y;
-    for (at, lines) in each.iter().enumerate().skip(first.unwrap_or(chosen)) {
-        for line in lines {
+    for (at, finding) in all.iter().enumerate().skip(first) {
+        if y >= inner.bottom() {
+            return;
+        }
+        for line in &laid(finding) {
             if y >= inner.bottom() {
                 return;
             }

@@ -55,7 +55,7 @@ fn steps(fleet: &Fleet) -> Vec<Option<Vec<f64>>> {
 pub(in crate::tui) fn slots(
     fleet: &Fleet,
     window: TimeDelta,
-    read: impl Fn(&crate::fleet::history::Point) -> Vec<f64>,
+    mut read: impl FnMut(&crate::fleet::history::Point) -> Vec<f64>,
 ) -> Vec<Option<Vec<f64>>> {
     let count = (window.num_seconds() / STEP.num_seconds()).max(1) as usize;
     let mut slots = vec![None; count];

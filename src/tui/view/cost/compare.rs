@@ -1,12 +1,14 @@
 //! What the same traffic would have cost elsewhere, and whether this hardware can ever pay off.
 
+use std::collections::{HashMap, HashSet};
+
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
 use crate::fleet::backend::Price;
 use crate::fleet::compare::{self, Origin, Part, Verdict};
-use crate::fleet::{Backend, Fleet, Model, Usd};
+use crate::fleet::{Backend, Fleet, ModelId, Usd};
 use crate::tui::app::App;
 use crate::tui::text;
 use crate::tui::theme::{Role, Theme};
@@ -31,14 +33,47 @@ const HOSTED: [Column; 5] = [
     Column::figures("DIFFERENCE", 10, 0),
 ];
 
+/// The backends of each model, gone through once: there may be thousands of both.
+struct Models<'a> {
+    fleet: &'a Fleet,
+    backends: HashMap<&'a ModelId, Vec<&'a Backend>>,
+    /// The hosted backend that would have cost a model's traffic the least, with its price.
+    cheapest: HashMap<&'a ModelId, (&'a Backend, Price)>,
+    /// Dollars an hour of all that is self-hosted.
+    rate: Usd,
+}
+
+impl<'a> Models<'a> {
+    fn of(fleet: &'a Fleet) -> Self {
+        let mut backends: HashMap<&ModelId, Vec<&Backend>> = HashMap::new();
+        for b in &fleet.backends {
+            backends.entry(&b.model).or_default().push(b);
+        }
+        let models = fleet.models.iter().map(|it| &it.id);
+        let cheapest = models.filter_map(|id| Some((id, cheapest(backends.get(id)?)?)));
+        let own = fleet.backends.iter().filter_map(|b| b.self_hosted());
+        let rates = own.filter_map(|it| Some(it.rate?.times(i128::from(it.replicas))));
+        Self {
+            fleet,
+            cheapest: cheapest.collect(),
+            rate: rates.sum(),
+            backends,
+        }
+    }
+
+    fn backends_of(&self, model: &ModelId) -> &[&'a Backend] {
+        self.backends.get(model).map_or(&[], Vec::as_slice)
+    }
+}
+
 /// Rows that it would fill.
 pub(super) fn height(fleet: &Fleet) -> u16 {
     let own = fleet.backends.iter().filter(|b| !b.is_hosted()).count();
-    let compared = fleet
-        .models
-        .iter()
-        .filter(|m| cheapest(fleet, m).is_some())
-        .count();
+    let priced = fleet.backends.iter();
+    let priced = priced.filter(|b| b.hosted().is_some_and(|it| it.price.is_some()));
+    let priced: HashSet<&ModelId> = priced.map(|b| &b.model).collect();
+    let models = fleet.models.iter();
+    let compared = models.filter(|it| priced.contains(&it.id)).count();
     (own + 1 + compared + 2 + 3) as u16
 }
 
@@ -62,14 +97,15 @@ pub(super) fn render(app: &App, area: Rect, buf: &mut Buffer) {
         buf.set_string(inner.x, inner.y, none, theme.of(Role::Dim));
         return;
     }
+    let models = Models::of(fleet);
     let verdicts: grid::Rows = fleet
         .backends
         .iter()
         .filter(|b| !b.is_hosted())
-        .map(|b| verdict(theme, fleet, b))
+        .map(|b| verdict(theme, &models, b))
         .collect();
-    let hosted = all_hosted(theme, fleet);
-    let notes = notes(theme, fleet);
+    let hosted = all_hosted(theme, &models);
+    let notes = notes(theme, &models);
     // Where not all fits the verdicts go last: they are what the screen is for.
     let (first, rest) = cut(inner, verdicts.len() as u16 + 1);
     grid::render(theme, &VERDICTS, &verdicts, None, first, buf);
@@ -86,16 +122,15 @@ pub(super) fn render(app: &App, area: Rect, buf: &mut Buffer) {
     }
 }
 
-/// The hosted backend of a model that would have cost its traffic the least, with its price.
-fn cheapest<'a>(fleet: &'a Fleet, model: &'a Model) -> Option<(&'a Backend, Price)> {
-    let accounts: Vec<_> = fleet.backends_of(&model.id).map(|b| &b.ledger).collect();
-    fleet
-        .backends_of(&model.id)
-        .filter_map(|b| Some((b.as_ref(), b.hosted()?.price?)))
+/// Of a model's backends the hosted one that would have cost its traffic the least, with its price.
+fn cheapest<'a>(all: &[&'a Backend]) -> Option<(&'a Backend, Price)> {
+    let accounts: Vec<_> = all.iter().map(|b| &b.ledger).collect();
+    all.iter()
+        .filter_map(|b| Some((*b, b.hosted()?.price?)))
         .min_by_key(|(_, price)| compare::all_hosted(accounts.iter().copied(), price))
 }
 
-fn verdict(theme: &Theme, fleet: &Fleet, backend: &Backend) -> Vec<Line<'static>> {
+fn verdict(theme: &Theme, models: &Models<'_>, backend: &Backend) -> Vec<Line<'static>> {
     let none = || Line::styled(theme.glyphs.none, theme.of(Role::Faint));
     let word = |text: String, role: Role| Line::styled(text, theme.of(role));
     let name = word(backend.id.to_string(), Role::SelfHosted);
@@ -117,19 +152,16 @@ fn verdict(theme: &Theme, fleet: &Fleet, backend: &Backend) -> Vec<Line<'static>
             none(),
         ]
     };
-    let Some((hosted, price)) = fleet
-        .model(&backend.model)
-        .and_then(|model| cheapest(fleet, model))
-    else {
+    let Some((hosted, price)) = models.cheapest.get(&backend.model) else {
         return without("no hosted price", limit);
     };
-    let Some(per_day) = per_day(fleet, backend) else {
+    let Some(per_day) = per_day(models, backend) else {
         let crossing = vec![name, word("?".into(), Role::Warning)];
         let why = word("rate unknown".into(), Role::Warning);
         return [crossing, vec![limit, none(), why, none()]].concat();
     };
-    let (input, cached, output) = tokens(fleet, backend);
-    let Some(blended) = compare::blended(&price, input, cached, output) else {
+    let (input, cached, output) = tokens(models, backend);
+    let Some(blended) = compare::blended(price, input, cached, output) else {
         return without("no tokens yet", limit);
     };
     let Some(crossing) = compare::crossover(per_day, blended) else {
@@ -171,13 +203,14 @@ fn ceiling(backend: &Backend) -> Option<(u64, Origin)> {
 }
 
 /// Its own mix of tokens, or its model's while it has none.
-fn tokens(fleet: &Fleet, backend: &Backend) -> (u64, u64, u64) {
+fn tokens(models: &Models<'_>, backend: &Backend) -> (u64, u64, u64) {
     let own = &backend.ledger;
     if own.tokens_out > 0 {
         return (own.tokens_in, own.tokens_cached, own.tokens_out);
     }
-    fleet
+    models
         .backends_of(&backend.model)
+        .iter()
         .map(|b| &b.ledger)
         .fold((0, 0, 0), |sum, a| {
             (
@@ -189,7 +222,8 @@ fn tokens(fleet: &Fleet, backend: &Backend) -> (u64, u64, u64) {
 }
 
 /// Dollars a day at the part of the time that it was awake, with its part of the fixed costs; `None` without a rate.
-fn per_day(fleet: &Fleet, backend: &Backend) -> Option<Usd> {
+fn per_day(models: &Models<'_>, backend: &Backend) -> Option<Usd> {
+    let fleet = models.fleet;
     let facts = backend.self_hosted()?;
     let rate = facts.rate?;
     let window = watched(fleet).num_milliseconds().max(0) as u64 * u64::from(facts.replicas);
@@ -202,34 +236,28 @@ fn per_day(fleet: &Fleet, backend: &Backend) -> Option<Usd> {
             whole: window,
         }
     };
-    let all: Usd = fleet
-        .backends
-        .iter()
-        .filter_map(|b| b.self_hosted())
-        .filter_map(|own| Some(own.rate?.times(i128::from(own.replicas))))
-        .sum();
     let fixed = compare::day_of_month(fleet.fixed_per_month);
     let own = rate.times(i128::from(facts.replicas));
     // Nano-dollars keep the product within reach; a part of a cent a day is lost.
     let fixed = Usd::from_pico(fixed.nano() * own.nano() * 1000)
-        .split(all.nano())
+        .split(models.rate.nano())
         .unwrap_or_default();
     compare::per_day(rate, facts.replicas, awake, fixed)
 }
 
-fn all_hosted(theme: &Theme, fleet: &Fleet) -> grid::Rows {
+fn all_hosted(theme: &Theme, models: &Models<'_>) -> grid::Rows {
     let mut sums = (Usd::ZERO, Usd::ZERO, false);
     let mut rows: grid::Rows = Vec::new();
     let mut left_out = 0;
-    for model in &fleet.models {
-        let Some((hosted, price)) = cheapest(fleet, model) else {
+    for model in &models.fleet.models {
+        let Some((hosted, price)) = models.cheapest.get(&model.id) else {
             left_out += 1;
             continue;
         };
-        let own: Vec<_> = fleet.backends_of(&model.id).collect();
+        let own = models.backends_of(&model.id);
         let paid: Usd = own.iter().map(|b| b.ledger.total()).sum();
         let partial = own.iter().any(|b| b.cost_is_partial());
-        let elsewhere = compare::all_hosted(own.iter().map(|b| &b.ledger), &price);
+        let elsewhere = compare::all_hosted(own.iter().map(|b| &b.ledger), price);
         sums = (sums.0 + paid, sums.1 + elsewhere, sums.2 | partial);
         let name = Line::styled(model.id.to_string(), theme.of(Role::Text));
         let on = Line::styled(hosted.id.to_string(), theme.of(Role::Hosted));
@@ -276,11 +304,11 @@ fn difference(
 }
 
 /// What was paid for hosting that awake capacity had room for, and how bursty the demand is.
-fn notes(theme: &Theme, fleet: &Fleet) -> Vec<Line<'static>> {
+fn notes(theme: &Theme, models: &Models<'_>) -> Vec<Line<'static>> {
     let dim = |text: String| Span::styled(text, theme.of(Role::Dim));
     let mut saved = Usd::ZERO;
-    for model in &fleet.models {
-        let mut room: Vec<_> = fleet.backends_of(&model.id).collect();
+    for model in &models.fleet.models {
+        let mut room = models.backends_of(&model.id).to_vec();
         let hosted: Vec<_> = room.extract_if(.., |b| b.is_hosted()).collect();
         // One pool of room for a model: what one hosted backend would take is gone for the next.
         let (ceiling, awake, busy) = room.iter().fold((0.0, 0, 0), |sum, b| {
@@ -303,7 +331,7 @@ fn notes(theme: &Theme, fleet: &Fleet) -> Vec<Line<'static>> {
             used += backend.ledger.tokens_out;
         }
     }
-    let hours = watched(fleet).num_minutes() as f64 / 60.0;
+    let hours = watched(models.fleet).num_minutes() as f64 / 60.0;
     vec![
         Line::from(vec![
             dim("Room in awake capacity for hosted traffic worth ".into()),

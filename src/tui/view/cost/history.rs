@@ -1,5 +1,8 @@
 //! Burn over time, stacked by backend.
 
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
 use chrono::TimeDelta;
 use ratatui::buffer::Buffer;
 use ratatui::layout::Rect;
@@ -7,7 +10,8 @@ use ratatui::style::{Color, Style};
 use ratatui::text::{Line, Span};
 use unicode_width::UnicodeWidthStr;
 
-use crate::fleet::{Backend, Fleet};
+use crate::fleet::history::Burn;
+use crate::fleet::{Backend, BackendId, Fleet};
 use crate::tui::app::App;
 use crate::tui::text;
 use crate::tui::theme::{Role, Theme};
@@ -35,22 +39,35 @@ pub(super) fn render(app: &App, area: Rect, buf: &mut Buffer) {
     // Hosted above self-hosted, each side in its own colour.
     let mut order: Vec<&Backend> = fleet.backends.iter().map(AsRef::as_ref).collect();
     order.sort_by_key(|b| b.is_hosted());
-    let burnt = |b: &Backend| {
-        fleet
-            .history
-            .iter()
-            .any(|p| p.burn.iter().any(|(id, _)| *id == b.id))
-    };
-    order.retain(|b| burnt(b));
+    let mut burnt: HashSet<&BackendId> = HashSet::new();
+    let mut before: Option<&Burn> = None;
+    for point in fleet.history.iter() {
+        // Most are the same as the one before.
+        if before.is_none_or(|it| !Arc::ptr_eq(it, &point.burn)) {
+            burnt.extend(point.burn.iter().map(|(id, _)| id));
+        }
+        before = Some(&point.burn);
+    }
+    order.retain(|b| burnt.contains(&b.id));
     let styles = shades(theme, &order);
+    // Each point is gone through once: there may be thousands of backends.
+    let ids = order.iter().enumerate();
+    let rank: HashMap<&BackendId, usize> = ids.map(|(at, b)| (&b.id, at)).collect();
+    let mut before: Option<(Burn, Vec<f64>)> = None;
     let steps = mix::slots(fleet, window, |point| {
-        order
-            .iter()
-            .map(|b| {
-                let burn = point.burn.iter().find(|(id, _)| *id == b.id);
-                burn.map_or(0.0, |(_, burn)| *burn)
-            })
-            .collect()
+        if let Some((burn, step)) = &before
+            && Arc::ptr_eq(burn, &point.burn)
+        {
+            return step.clone();
+        }
+        let mut step = vec![0.0; order.len()];
+        for (id, burn) in point.burn.iter() {
+            if let Some(at) = rank.get(id) {
+                step[*at] = *burn;
+            }
+        }
+        before = Some((Arc::clone(&point.burn), step.clone()));
+        step
     });
     let name = order.iter().map(|b| b.id.as_str().width()).max();
     // Two columns of air, a block, the name, and a figure of seven.

@@ -208,6 +208,16 @@ impl Step {
         matches!(self, Self::Post { .. }) || self.write().is_some()
     }
 
+    /// It does nothing but write down who did something.
+    pub fn only_tells(&self) -> bool {
+        let Self::Merge { body, .. } = self else {
+            return false;
+        };
+        let annotations = body["metadata"]["annotations"].as_object();
+        body.as_object().is_some_and(|it| it.len() == 1)
+            && annotations.is_some_and(|it| it.len() == 1 && it.contains_key(mark::KEY))
+    }
+
     /// The same with a mark that says that the operation was taken back.
     fn undone(mut self) -> Self {
         self.remark(|mark| mark.undone = true);

@@ -153,6 +153,16 @@ pub(super) fn min_scale(revision: &Revision) -> Vec<(String, Option<String>)> {
     )]
 }
 
+/// A revision with what it keeps now.
+pub(super) fn keep(revision: &Revision, mark: &Mark) -> Step {
+    annotate(
+        &revision.object,
+        &[(MIN_SCALE, revision.min_scale.as_deref())],
+        mark,
+        "as it was",
+    )
+}
+
 /// Leaves a revision to Knative with what it kept before.
 pub(super) fn release(revision: &Revision, before: &Before, done: &Mark) -> Step {
     let kept = before.annotations.iter().find(|(key, _)| key == MIN_SCALE);

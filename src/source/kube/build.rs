@@ -168,8 +168,9 @@ fn newest_mark(rules: &[Rule], metas: &[&Meta], of: &str) -> Option<Mark> {
         .iter()
         .max_by_key(|it| (it.at, !it.prev.weights.is_empty()))?;
     let mut mark = newest.clone();
-    mark.done = any(&newest.id, |it| it.done);
-    mark.undone = any(&newest.id, |it| it.undone);
+    // Taken back is only what was taken back everywhere: what stands on one of its objects still stands.
+    mark.undone = !any(&newest.id, |it| !it.undone);
+    mark.done = any(&newest.id, Mark::stands) || mark.undone && any(&newest.id, |it| it.done);
     Some(mark)
 }
 

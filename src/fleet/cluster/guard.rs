@@ -32,7 +32,8 @@ impl Plan {
             let is = find(now, path).unwrap_or(&Value::Null);
             if takes_all(object, path, wanted) {
                 let theirs = self.is_theirs(at, object, path, wanted, is);
-                return theirs.map_or_else(|| own_behavior(is), |_| None);
+                // What nothing takes back is left out instead, see [`Self::still_ours`].
+                return theirs.map_or_else(|| own_behavior(is), |why| back.map(|_| why));
             }
             let before = stood(back?, path)?;
             let ours = self.earlier(at, object, path).is_some();
@@ -58,8 +59,11 @@ impl Plan {
         for (path, wanted) in leaves {
             let is = find(now, &path).unwrap_or(&Value::Null);
             let pinned = pin.as_ref().filter(|_| path.last() == Some(&keda::FORCE));
-            let pinned = pinned.map(|pin| format!("{} pinned it", pin.by));
-            let theirs = || self.is_theirs(at, object, &path, wanted, is);
+            let pinned = pinned.map(|pin| format!("{} pinned it, and it stays so", pin.by));
+            let theirs = || {
+                let why = self.is_theirs(at, object, &path, wanted, is)?;
+                Some(format!("{why}: somebody else's, and it stays"))
+            };
             if let Some(why) = pinned.or_else(theirs) {
                 take_out(&mut ours, &path);
                 left.push(why);
@@ -68,7 +72,8 @@ impl Plan {
         (ours, left)
     }
 
-    /// That what `is` at a path is not what an earlier step of this plan wrote there, nor what is `wanted`.
+    /// That what `is` at a path is not what an earlier step of this plan wrote there, or what stood where none did, nor
+    /// what is `wanted`.
     fn is_theirs(
         &self,
         at: usize,
@@ -83,7 +88,9 @@ impl Plan {
         } else {
             (path, is)
         };
-        let set = self.earlier(at, object, path)?;
+        let back = self.merge_at(at).and_then(|(.., back)| back);
+        let stood = || stood(back?, path);
+        let set = self.earlier(at, object, path).or_else(stood)?;
         (is != set && is != wanted).then(|| said(path, is, set))
     }
 
@@ -169,17 +176,17 @@ fn stood<'a>(value: &'a Value, path: &[&str]) -> Option<&'a Value> {
 }
 
 /// Takes the value at a path out of a patch.
-fn take_out(patch: &mut Value, path: &[&str]) {
-    let Some((key, path)) = path.split_first() else {
+fn take_out(body: &mut Value, path: &[&str]) {
+    let Some((key, below)) = path.split_first() else {
         return;
     };
-    let Some(map) = patch.as_object_mut() else {
+    let Some(map) = body.as_object_mut() else {
         return;
     };
-    if path.is_empty() {
+    if below.is_empty() {
         map.remove(*key);
     } else if let Some(inner) = map.get_mut(*key) {
-        take_out(inner, path);
+        take_out(inner, below);
         if inner.as_object().is_some_and(serde_json::Map::is_empty) {
             map.remove(*key);
         }

@@ -14,6 +14,7 @@ mod write;
 
 use std::sync::{Arc, OnceLock};
 
+use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -161,10 +162,14 @@ impl Hand {
         if plan.holds_lease || plan.mark.op == "wake" {
             tell::began(&self.api, plan).await;
         }
+        // What an autoscaler does meanwhile is written down as what stood before.
+        let mut own = plan.clone();
         let mut done: Vec<usize> = Vec::new();
         let mut late: Vec<String> = Vec::new();
         let mut waited = false;
-        for (at, Planned { step, .. }) in plan.steps.iter().enumerate() {
+        for at in 0..plan.steps.len() {
+            let plan = &own;
+            let step = &plan.steps[at].step;
             self.say(plan, step.words(), Some(step)).await;
             let mut tried = Tried::default();
             let result = if step.acts() {
@@ -219,6 +224,11 @@ impl Hand {
             late.append(&mut tried.left);
             if step.acts() {
                 done.push(at);
+            }
+            let before = tried.replicas.as_ref().and_then(Value::as_u64);
+            let before = before.and_then(|it| u32::try_from(it).ok());
+            if let (Step::Scale { to: 0, .. }, Some(before @ 1..)) = (step, before) {
+                own.stood(at, before);
             }
         }
         if late.is_empty() {

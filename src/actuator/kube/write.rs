@@ -62,16 +62,21 @@ impl Hand {
             (Step::Post { .. }, None) => Ok(()),
             _ => {
                 let mut tried = Tried::default();
+                let mut known = !unsure;
                 loop {
-                    let stands = match unsure && !tried.again {
-                        true => self.stands(plan, at).await,
-                        false => Ok(true),
-                    };
-                    let done = match stands {
-                        Ok(true) => self.write_back(plan, at, &mut tried).await,
-                        other => other.map(drop),
-                    };
-                    match done {
+                    if !known {
+                        match self.stands(plan, at).await {
+                            Ok(false) => break Ok(()),
+                            Ok(true) => known = true,
+                            Err(fault) => {
+                                if let Err(why) = patience.after(fault).await {
+                                    break Err(why);
+                                }
+                                continue;
+                            }
+                        }
+                    }
+                    match self.write_back(plan, at, &mut tried).await {
                         Ok(()) => break Ok(()),
                         Err(fault) => {
                             if let Err(why) = patience.after(fault).await {
@@ -138,7 +143,12 @@ impl Hand {
         tried: &mut Tried,
     ) -> Result<(), Fault> {
         match &plan.steps[at].step {
-            Step::Scale { object, to, .. } => self.scale(object, *to, dry, tried).await,
+            Step::Scale {
+                object, to, from, ..
+            } => {
+                tried.replicas = tried.replicas.take().or(from.map(Value::from));
+                self.scale(object, *to, dry, tried).await
+            }
             Step::Weights { edit, .. } => self.weigh(edit, dry, tried).await,
             Step::Merge { object, body, .. } => {
                 let changed = |now: &Value| match plan.changed_since(at, now) {

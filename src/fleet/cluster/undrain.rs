@@ -25,7 +25,7 @@ pub(super) fn undrain(
         .filter(|mark| mark.of == b.id.within(&place.cluster))
         // One that was begun and not ended, or taken back, leaves it drained.
         .filter(|mark| mark.op == "drain" && !mark.undone || mark.op == "undrain" && !mark.stands())
-        .max_by_key(|mark| (mark.at, !mark.prev.weights.is_empty()));
+        .max_by_key(|mark| (mark.at, !mark.prev.weights.is_empty(), mark.done));
     let drain = drain.cloned();
     let Some(before) = drain.as_ref().map(|mark| mark.prev.clone()) else {
         return Err((

@@ -14,6 +14,7 @@ mod write;
 
 use std::sync::{Arc, OnceLock};
 
+use serde_json::Value;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -115,7 +116,7 @@ impl Hand {
         for (at, Planned { step, .. }) in plan.steps.iter().enumerate() {
             match self.write(plan, at, true, &mut Tried::default()).await {
                 // That it may not be written down stops nothing.
-                Err(Fault::Forbidden(_)) if only_tells(step) => {}
+                Err(Fault::Forbidden(_)) if step.only_tells() => {}
                 done => done.map_err(|fault| told(step, &fault))?,
             }
         }
@@ -161,11 +162,16 @@ impl Hand {
         if plan.holds_lease || plan.mark.op == "wake" {
             tell::began(&self.api, plan).await;
         }
+        // What an autoscaler does meanwhile is written down as what stood before.
+        let mut own = plan.clone();
         let mut done: Vec<usize> = Vec::new();
         let mut late: Vec<String> = Vec::new();
         let mut waited = false;
-        for (at, Planned { step, .. }) in plan.steps.iter().enumerate() {
+        for at in 0..plan.steps.len() {
+            let plan = &own;
+            let step = &plan.steps[at].step;
             self.say(plan, step.words(), Some(step)).await;
+            let mut tried = Tried::default();
             let result = if step.acts() {
                 if std::mem::take(&mut waited)
                     && let Some(lease) = lease
@@ -176,7 +182,7 @@ impl Hand {
                         .await
                         .map_err(|why| Failure::standing(format!("{why}; what was done stands")))?;
                 }
-                match self.act(plan, at, turn).await {
+                match self.act(plan, at, &mut tried, turn).await {
                     // It waited to be tried again: it stands like any other wait.
                     Err(Undone::Stopped(why)) => return Err(Failure::standing(why)),
                     done => done.map_err(|why| why_undone(step, &why)),
@@ -199,7 +205,7 @@ impl Hand {
                 break;
             }
             if let Err(why) = result {
-                if only_tells(step) {
+                if step.only_tells() {
                     // That it could not be written down is no reason to take it back.
                     tracing::warn!("{}: {why}", step.words());
                     continue;
@@ -212,10 +218,17 @@ impl Hand {
                     let how = "what was done stands; the same again goes on from there";
                     return Err(Failure::standing(format!("{why}; {how}")));
                 }
-                return Err(self.take_back(plan, &done, why, turn).await);
+                let unsure = tried.unsure.then_some(at);
+                return Err(self.take_back(plan, &done, unsure, why, turn).await);
             }
+            late.append(&mut tried.left);
             if step.acts() {
                 done.push(at);
+            }
+            let before = tried.replicas.as_ref().and_then(Value::as_u64);
+            let before = before.and_then(|it| u32::try_from(it).ok());
+            if let (Step::Scale { to: 0, .. }, Some(before @ 1..)) = (step, before) {
+                own.stood(at, before);
             }
         }
         if late.is_empty() {
@@ -225,24 +238,33 @@ impl Hand {
         Err(Failure::standing(format!("{why}; what was done stands")))
     }
 
-    /// Takes back what was done, newest first.
+    /// Takes back what was done, newest first: after the step that may have been done, where nothing said whether it was.
     async fn take_back(
         &self,
         plan: &Plan,
         done: &[usize],
-        why: String,
+        unsure: Option<usize>,
+        mut why: String,
         turn: Option<&Turn>,
     ) -> Failure {
-        if done.is_empty() {
+        if done.is_empty() && unsure.is_none() {
             return Failure::standing(format!("{why}; nothing was changed"));
         }
         let mut left = Vec::new();
+        if let Some(at) = unsure {
+            why.push_str("; it may have been done all the same");
+            let Planned { step, back } = &plan.steps[at];
+            if back.is_none() {
+                left.push(format!("{} may stand", step.words()));
+            }
+            left.extend(self.take_back_one(plan, at, true, turn).await.err());
+        }
         for at in done.iter().rev() {
             let Planned { step, back } = &plan.steps[*at];
-            if back.is_none() && !only_tells(step) {
+            if back.is_none() && !step.only_tells() {
                 left.push(format!("{} stands", step.words()));
             }
-            left.extend(self.take_back_one(plan, *at, turn).await.err());
+            left.extend(self.take_back_one(plan, *at, false, turn).await.err());
         }
         if left.is_empty() {
             Failure {
@@ -287,17 +309,6 @@ async fn over(turn: Option<&Turn>) {
         Some(turn) => turn.is_over().await,
         None => std::future::pending().await,
     }
-}
-
-/// Whether a step does nothing but write down who did something.
-fn only_tells(step: &Step) -> bool {
-    let Step::Merge { body, .. } = step else {
-        return false;
-    };
-    let annotations = body["metadata"]["annotations"].as_object();
-    body.as_object().is_some_and(|it| it.len() == 1)
-        && annotations
-            .is_some_and(|it| it.keys().all(|key| key == crate::fleet::cluster::mark::KEY))
 }
 
 impl std::fmt::Debug for Hand {

@@ -95,6 +95,22 @@ impl Fault {
         }
     }
 
+    /// Whether what was asked for may have been done all the same.
+    pub fn is_unsure(&self) -> bool {
+        match self {
+            Self::Away(_) | Self::Garbled(_) => true,
+            Self::Said(code, _) => *code >= 500,
+            Self::Stranger(_)
+            | Self::Login(_)
+            | Self::Forbidden(_)
+            | Self::Absent(_)
+            | Self::Changed(_)
+            | Self::Old(_)
+            | Self::Unfit(_)
+            | Self::Busy(_) => false,
+        }
+    }
+
     /// Whether another try may work out.
     pub fn passes(&self) -> bool {
         match self {

@@ -40,6 +40,7 @@ pub use hpa::is_plain;
 pub use permitted::Need;
 use place::{Machine, Place, Rule};
 pub use undo::Back;
+pub use wake::{MIN_SCALE, STOP};
 
 /// How long a drain waits for what runs before somebody has to decide.
 pub const DRAIN_PATIENCE: chrono::TimeDelta = chrono::TimeDelta::minutes(5);

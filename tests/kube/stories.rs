@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use fleetctl::fleet::{BackendId, Command, ModelId};
+use fleetctl::fleet::{Actor, BackendId, Command, ModelId};
 use fleetctl::source::kube::{Named, Settings};
 use serde::Deserialize;
 use tokio::task::JoinSet;
@@ -186,6 +186,16 @@ impl Telling {
             "begin" => self.order(rest, false, false).await,
             "try" => self.order(rest, true, false).await,
             "end" => self.ended().await,
+            // What one is told to think about twice before the order.
+            "plan" => {
+                let fleet = self.open.handle.snapshots.borrow().clone();
+                let by = Actor::Operator("ana".into());
+                let plan = fleet.plan(&command(rest), &by, chrono::Utc::now()).unwrap();
+                let _ = writeln!(self.text, "## plan {rest}");
+                for warning in &plan.warnings {
+                    let _ = writeln!(self.text, "warns: {warning}");
+                }
+            }
             "merge" | "deny" => yard::put(fake, step),
             "shows" => {
                 let (id, what) = rest.split_once(' ').unwrap();

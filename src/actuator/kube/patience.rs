@@ -42,6 +42,10 @@ impl From<Fault> for Undone {
 pub(super) struct Tried {
     /// It was tried before: it may have been done.
     pub again: bool,
+    /// A write was sent, and nothing said whether it was done.
+    pub unsure: bool,
+    /// What somebody set meanwhile, which was left as it is.
+    pub left: Vec<String>,
     /// The replicas that were read first.
     pub replicas: Option<serde_json::Value>,
 }

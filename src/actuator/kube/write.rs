@@ -11,7 +11,7 @@ use super::running::Turn;
 use crate::cluster::Fault;
 use crate::fleet::cluster::mark;
 use crate::fleet::cluster::object::Object;
-use crate::fleet::cluster::plan::{Edit, Plan, Planned, Step, scale};
+use crate::fleet::cluster::plan::{Edit, Plan, Planned, Step, Write, scale};
 
 impl Hand {
     /// Carries out the step at `at`, which changes something; again while what it runs into may pass.
@@ -19,6 +19,7 @@ impl Hand {
         &self,
         plan: &Plan,
         at: usize,
+        tried: &mut Tried,
         turn: Option<&Turn>,
     ) -> Result<(), Undone> {
         let Planned { step, back } = &plan.steps[at];
@@ -32,9 +33,8 @@ impl Hand {
                 .post(id, path, body.as_ref(), back, &mut patience)
                 .await;
         }
-        let mut tried = Tried::default();
         loop {
-            match self.write(plan, at, false, &mut tried).await {
+            match self.write(plan, at, false, tried).await {
                 Ok(()) => return Ok(()),
                 Err(fault) => patience.after(fault).await?,
             }
@@ -42,11 +42,12 @@ impl Hand {
         }
     }
 
-    /// Takes the step at `at` back. What somebody set meanwhile stays.
+    /// Takes the step at `at` back. What somebody set meanwhile stays. `unsure`: it may not have been done at all.
     pub(super) async fn take_back_one(
         &self,
         plan: &Plan,
         at: usize,
+        unsure: bool,
         turn: Option<&Turn>,
     ) -> Result<(), String> {
         let Some(back) = &plan.steps[at].back else {
@@ -61,7 +62,20 @@ impl Hand {
             (Step::Post { .. }, None) => Ok(()),
             _ => {
                 let mut tried = Tried::default();
+                let mut known = !unsure;
                 loop {
+                    if !known {
+                        match self.stands(plan, at).await {
+                            Ok(false) => break Ok(()),
+                            Ok(true) => known = true,
+                            Err(fault) => {
+                                if let Err(why) = patience.after(fault).await {
+                                    break Err(why);
+                                }
+                                continue;
+                            }
+                        }
+                    }
                     match self.write_back(plan, at, &mut tried).await {
                         Ok(()) => break Ok(()),
                         Err(fault) => {
@@ -77,6 +91,30 @@ impl Hand {
         done.map_err(|why| why_undone(back, &why))
     }
 
+    /// Whether what the step at `at` writes is there: by its mark, where it writes one.
+    async fn stands(&self, plan: &Plan, at: usize) -> Result<bool, Fault> {
+        let (object, text) = match &plan.steps[at].step {
+            Step::Merge { object, body, .. } => {
+                let text = body["metadata"]["annotations"][mark::KEY].as_str();
+                (object, text.map(ToOwned::to_owned))
+            }
+            Step::Weights { edit, .. } => (&edit.route, Some(edit.mark.text())),
+            _ => return Ok(true),
+        };
+        let Some(text) = text else { return Ok(true) };
+        let now: Value = self.api.get(&object.path(), None).await?;
+        Ok(now["metadata"]["annotations"][mark::KEY].as_str() == Some(&text))
+    }
+
+    /// Sends a write, and notes where nothing said whether it was done.
+    async fn send(&self, write: &Write, dry: bool, tried: &mut Tried) -> Result<(), Fault> {
+        let done = self.api.write(write, dry).await;
+        if let Err(fault) = &done {
+            tried.unsure |= !dry && fault.is_unsure();
+        }
+        done.map(drop)
+    }
+
     async fn write_back(&self, plan: &Plan, at: usize, tried: &mut Tried) -> Result<(), Fault> {
         let Planned { step, back } = &plan.steps[at];
         match (step, back) {
@@ -85,7 +123,10 @@ impl Hand {
             }
             (_, Some(Step::Weights { edit, .. })) => self.weigh(edit, false, tried).await,
             (_, Some(Step::Merge { object, body, .. })) => {
-                let set = |now: &Value| plan.set_since(at, now);
+                let set = |now: &Value| match plan.set_since(at, now) {
+                    Some(why) => Err(why),
+                    None => Ok((body.clone(), Vec::new())),
+                };
                 let guard = plan.guarded(at).is_some();
                 self.merge(object, body, guard, set, false, tried).await
             }
@@ -102,10 +143,18 @@ impl Hand {
         tried: &mut Tried,
     ) -> Result<(), Fault> {
         match &plan.steps[at].step {
-            Step::Scale { object, to, .. } => self.scale(object, *to, dry, tried).await,
+            Step::Scale {
+                object, to, from, ..
+            } => {
+                tried.replicas = tried.replicas.take().or(from.map(Value::from));
+                self.scale(object, *to, dry, tried).await
+            }
             Step::Weights { edit, .. } => self.weigh(edit, dry, tried).await,
             Step::Merge { object, body, .. } => {
-                let changed = |now: &Value| plan.changed_since(at, now);
+                let changed = |now: &Value| match plan.changed_since(at, now) {
+                    Some(why) => Err(why),
+                    None => Ok(plan.still_ours(at, now)),
+                };
                 let guard = plan.guarded(at).is_some();
                 self.merge(object, body, guard, changed, dry, tried).await
             }
@@ -126,9 +175,9 @@ impl Hand {
         object: &Object,
         body: &Value,
         guard: bool,
-        unfit: impl Fn(&Value) -> Option<String>,
+        fit: impl Fn(&Value) -> Result<(Value, Vec<String>), String>,
         dry: bool,
-        tried: &Tried,
+        tried: &mut Tried,
     ) -> Result<(), Fault> {
         let step = Step::Merge {
             object: object.clone(),
@@ -139,7 +188,7 @@ impl Hand {
             return Ok(());
         };
         if !guard && !tried.again {
-            return self.api.write(&write, dry).await.map(drop);
+            return self.send(&write, dry, tried).await;
         }
         let mut again = true;
         loop {
@@ -148,15 +197,13 @@ impl Hand {
                 return Ok(());
             }
             if !guard {
-                return self.api.write(&write, dry).await.map(drop);
+                return self.send(&write, dry, tried).await;
             }
-            if let Some(why) = unfit(&now) {
-                return Err(Fault::Changed(why));
-            }
+            (write.body, tried.left) = fit(&now).map_err(Fault::Changed)?;
             write.body["metadata"]["resourceVersion"] = now["metadata"]["resourceVersion"].clone();
-            match self.api.write(&write, dry).await {
+            match self.send(&write, dry, tried).await {
                 Err(Fault::Changed(_)) if again => again = false,
-                other => return other.map(drop),
+                other => return other,
             }
         }
     }
@@ -189,9 +236,9 @@ impl Hand {
                     "somebody asked for {is} meanwhile, and {before} was looked at"
                 )));
             }
-            match self.api.write(&scale(object, to, version), dry).await {
+            match self.send(&scale(object, to, version), dry, tried).await {
                 Err(Fault::Changed(_)) if first => first = false,
-                other => return other.map(drop),
+                other => return other,
             }
         }
     }
@@ -220,7 +267,7 @@ impl Hand {
     }
 
     /// Weights: the route is read again, and written only where it is still what was looked at.
-    async fn weigh(&self, edit: &Edit, dry: bool, tried: &Tried) -> Result<(), Fault> {
+    async fn weigh(&self, edit: &Edit, dry: bool, tried: &mut Tried) -> Result<(), Fault> {
         let mut again = true;
         loop {
             let now: Value = self.api.get(&edit.route.path(), None).await?;
@@ -241,10 +288,10 @@ impl Hand {
                 .unwrap_or_default()
                 .into();
             edit.annotated = now["metadata"]["annotations"].is_object();
-            match self.api.write(&edit.write(), dry).await {
+            match self.send(&edit.write(), dry, tried).await {
                 // Its status is written often, which moves its version.
                 Err(Fault::Changed(_)) if again => again = false,
-                other => return other.map(drop),
+                other => return other,
             }
         }
     }

@@ -122,7 +122,7 @@ impl Fleet {
                     plan.holds_lease = true;
                     plan.then(Step::Idle);
                 }
-                pin::lift(plan, b, place);
+                pin::lift(plan, b, place, false);
                 if !force && let Some(why) = self.routes_unknown(place) {
                     return Err((
                         format!("whether anything leads to it is not known: {why}"),
@@ -146,8 +146,7 @@ impl Fleet {
                 if let Some(mark) = unfinished(b, place, &rules, "drain") {
                     plan.mark.prev = mark.prev.clone();
                 }
-                pin::lift(plan, b, place);
-                sleep::drain(plan, &b.id, place, &rules, healthy, force)
+                sleep::drain(plan, b, place, &rules, healthy, force)
             }
             Command::Undrain { .. } => undrain(plan, b, place, &rules),
             Command::Pin { until, reason, .. } => {
@@ -165,7 +164,7 @@ impl Fleet {
                 Ok(())
             }
             Command::Unpin { .. } => {
-                pin::unpin(plan, place);
+                pin::unpin(plan, place, false);
                 Ok(())
             }
             Command::Weights { .. }

@@ -9,6 +9,9 @@ use serde_json::{Value, json};
 /// Where it is.
 pub(super) const BEHAVIOR: [&str; 2] = ["spec", "behavior"];
 
+/// Where it says how it chooses to scale down.
+pub(super) const POLICY: [&str; 4] = ["spec", "behavior", "scaleDown", "selectPolicy"];
+
 /// Whether nothing of a behavior is anybody's own but how it chooses to scale down: the rest is what the API server fills
 /// in.
 pub fn is_plain(behavior: &Value) -> bool {

@@ -5,7 +5,7 @@
 use serde_json::{Value, json};
 
 use super::mark::Mark;
-use super::place::{Autoscaler, Place};
+use super::place::{Autoscaler, Owner, Place};
 use super::plan::{Plan, Step, annotate, merge};
 
 /// Its triggers count as active: it wakes, and cannot be put to sleep by its scaler (2.18 and later).
@@ -18,7 +18,7 @@ pub(super) const PAUSED_REPLICAS: &str = "autoscaling.keda.sh/paused-replicas";
 pub(super) const PAUSED_IN: &str = "autoscaling.keda.sh/paused-scale-in";
 /// It does not scale up (2.18 and later).
 pub(super) const PAUSED_OUT: &str = "autoscaling.keda.sh/paused-scale-out";
-/// What a pin may set.
+/// What a pin may set; the last of them is also what freezes it.
 const PINS: [&str; 4] = [FORCE, PAUSED_IN, PAUSED_REPLICAS, PAUSED];
 /// What all of them begin with.
 pub const PREFIX: &str = "autoscaling.keda.sh/";
@@ -48,8 +48,13 @@ fn as_now<'a>(place: &'a Place, keys: &[&'a str]) -> Vec<(&'a str, Option<&'a st
 
 /// What a drain replaces.
 pub(super) fn before(place: &Place) -> Vec<(String, Option<String>)> {
-    let now = now(place, PAUSED).map(ToOwned::to_owned);
-    vec![(PAUSED.to_owned(), now)]
+    let stands = |key: &str| now(place, key).map(ToOwned::to_owned);
+    let mut all = vec![(PAUSED.to_owned(), stands(PAUSED))];
+    // Nothing to give back is not written down.
+    if let Some(held) = stands(PAUSED_REPLICAS) {
+        all.push((PAUSED_REPLICAS.to_owned(), Some(held)));
+    }
+    all
 }
 
 /// Wakes: forced first, then scaled, so that the next poll is not waited for and does not take it back.
@@ -70,21 +75,23 @@ pub(super) fn wake(plan: &mut Plan, place: &Place, replicas: u32, tail: bool) {
         *plan.mark.prev.min.get_or_insert(*min)
     };
     let mark = plan.mark.clone();
-    let done = Mark {
-        done: true,
-        ..mark.clone()
-    };
+    let done = mark.closed();
     let to = replicas.max(min.max(1));
     let scale = |replicas: u32| {
         let to = place.scale_for(replicas);
         Step::Scale {
             object: place.scaled.clone(),
             to,
+            from: None,
             why: format!("scale {} to {to}", place.scaled),
         }
     };
+    warn_of_pause(plan, place, &[PAUSED_REPLICAS, PAUSED, PAUSED_OUT]);
+    if !can_force(*version) && has_maker(place) {
+        held(plan, place, to, tail);
+        return;
+    }
     if !can_force(*version) {
-        warn_of_pause(plan, place);
         let least = |n: u32| json!({"spec": {"minReplicaCount": n}, "metadata": {"annotations": {PAUSED: null, PAUSED_REPLICAS: null}}});
         plan.or_back(
             merge(
@@ -115,7 +122,6 @@ pub(super) fn wake(plan: &mut Plan, place: &Place, replicas: u32, tail: bool) {
         }
         return;
     }
-    warn_of_pause(plan, place);
     if version.is_none() {
         plan.warnings.push(
             "KEDA's version is not seen from here; before 2.18 it takes this wake back".into(),
@@ -153,13 +159,74 @@ pub(super) fn wake(plan: &mut Plan, place: &Place, replicas: u32, tail: bool) {
     }
 }
 
-/// Somebody has paused it for a reason of their own: that ends with this.
-fn warn_of_pause(plan: &mut Plan, place: &Place) {
-    let ours = place.mark.as_ref().is_some_and(|it| !it.undone);
-    let paused = [PAUSED_REPLICAS, PAUSED, PAUSED_OUT]
-        .into_iter()
-        .find_map(|key| Some((key, now(place, key)?)));
-    if let (false, Some((key, value))) = (ours, paused) {
+/// Whether what it is scaled by is made by an owner of the workload, who takes back what is written into its spec.
+fn has_maker(place: &Place) -> bool {
+    match place.owner {
+        Owner::InferenceSet(_)
+        | Owner::InferenceService { .. }
+        | Owner::LlmInferenceService { .. } => true,
+        Owner::Itself | Owner::Workspace(_) | Owner::Revision(_) => false,
+    }
+}
+
+/// Wakes where neither forced activation is known nor the spec is ours: KEDA holds a number until it is ready.
+fn held(plan: &mut Plan, place: &Place, to: u32, tail: bool) {
+    let Autoscaler::Keda { object, .. } = &place.autoscaler else {
+        return;
+    };
+    let done = plan.mark.closed();
+    let mark = if tail {
+        plan.mark.clone()
+    } else {
+        done.clone()
+    };
+    let text = to.to_string();
+    plan.or_back(
+        annotate(
+            object,
+            &[(PAUSED_REPLICAS, Some(&text)), (PAUSED, None)],
+            &mark,
+            format!("have KEDA hold it at {to} (this KEDA knows no forced activation)"),
+        ),
+        annotate(
+            object,
+            &as_now(place, &[PAUSED_REPLICAS, PAUSED]),
+            &done,
+            "as it was",
+        ),
+    );
+    if tail {
+        plan.holds_lease = true;
+        plan.then(Step::Ready);
+        plan.then(annotate(
+            object,
+            &[(PAUSED_REPLICAS, None)],
+            &done,
+            "leave it to KEDA again",
+        ));
+    }
+}
+
+/// Whether a pause is what an operation of ours left, which still stands.
+fn is_ours(place: &Place, key: &str, value: &str) -> bool {
+    let left = place.mark.as_ref().filter(|it| it.keeps_down());
+    match key {
+        PAUSED_REPLICAS => place.pin.is_some() || value == "0" && left.is_some(),
+        // A drain lifts that again when it scales, and may have found it.
+        PAUSED => left.is_some_and(|it| {
+            it.op != "sleep" && !it.stands() && it.prev.annotation(PAUSED).is_none()
+        }),
+        _ => false,
+    }
+}
+
+/// Somebody has paused it for a reason of their own, by one of `keys`: that ends with this.
+fn warn_of_pause(plan: &mut Plan, place: &Place, keys: &[&str]) {
+    let paused = keys.iter().find_map(|key| {
+        let value = now(place, key)?;
+        (!is_ours(place, key, value)).then_some((key, value))
+    });
+    if let Some((key, value)) = paused {
         plan.warnings.push(format!(
             "somebody paused KEDA by hand ({}={value}): this lifts it",
             key.trim_start_matches(PREFIX)
@@ -196,30 +263,48 @@ pub(super) fn freeze(plan: &mut Plan, place: &Place) {
         annotate(
             object,
             &[(PAUSED, before.as_deref())],
-            &Mark {
-                done: true,
-                ..mark.clone()
-            },
+            &mark.closed(),
             "unfreeze KEDA",
         ),
     );
 }
 
-/// Has it work again after [`freeze`] or [`sleep`], with `forced` also after a wake; else what a pin set stays.
+/// Has it work again after [`freeze`] or [`sleep`] as it did before, with `forced` also after a wake; else what a pin set
+/// stays.
 pub(super) fn unfreeze(plan: &mut Plan, place: &Place, forced: bool) {
     let Autoscaler::Keda { object, .. } = &place.autoscaler else {
         return;
     };
     let mark = plan.mark.closed();
-    let mut off = vec![(PAUSED, None), (PAUSED_REPLICAS, None)];
+    let before = |key| (key, mark.prev.annotation(key));
+    let mut off = vec![before(PAUSED)];
+    // What holds it now may be a pin of since then.
+    if place.pin.is_none() {
+        off.push(before(PAUSED_REPLICAS));
+    }
     if forced {
         off.push((FORCE, None));
     }
-    plan.then(annotate(object, &off, &mark, "unfreeze KEDA"));
+    let keys: Vec<&str> = off.iter().map(|(key, _)| *key).collect();
+    plan.or_back(
+        annotate(object, &off, &mark, "unfreeze KEDA"),
+        annotate(object, &as_now(place, &keys), &mark, "as it was"),
+    );
 }
 
 /// What a pin of so many sets, and in a few words: one, or as many as there are, and always free to grow.
-pub(super) fn pin(plan: &mut Plan, version: Option<(u32, u32)>, replicas: u32) -> (Value, String) {
+pub(super) fn pin(
+    plan: &mut Plan,
+    place: &Place,
+    version: Option<(u32, u32)>,
+    replicas: u32,
+) -> (Value, String) {
+    warn_of_pause(plan, place, &[PAUSED_REPLICAS, PAUSED]);
+    if version.is_none() {
+        plan.warnings.push(
+            "KEDA's version is not seen from here; before 2.18 this pin holds nothing".into(),
+        );
+    }
     if !can_force(version) {
         plan.warnings.push(
             "this KEDA can only hold a number: it scales neither up nor down meanwhile".into(),
@@ -236,9 +321,10 @@ pub(super) fn pin(plan: &mut Plan, version: Option<(u32, u32)>, replicas: u32) -
     (set, format!("have KEDA keep at least {replicas}"))
 }
 
-/// What a pin may set, as it stands now.
-pub(super) fn pinned_now(place: &Place) -> Value {
-    PINS.iter()
+/// What a pin may set, as it stands now; `frozen`: without what freezes it.
+pub(super) fn pinned_now(place: &Place, frozen: bool) -> Value {
+    pins(frozen)
+        .iter()
         .map(|key| {
             (
                 (*key).to_owned(),
@@ -249,8 +335,13 @@ pub(super) fn pinned_now(place: &Place) -> Value {
 }
 
 /// The same without a pin.
-pub(super) fn unpinned() -> Value {
-    PINS.iter()
+pub(super) fn unpinned(frozen: bool) -> Value {
+    pins(frozen)
+        .iter()
         .map(|key| ((*key).to_owned(), Value::Null))
         .collect()
+}
+
+fn pins(frozen: bool) -> &'static [&'static str] {
+    if frozen { &PINS[..3] } else { &PINS }
 }

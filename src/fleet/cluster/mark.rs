@@ -115,6 +115,15 @@ impl Mark {
         self.done && !self.undone
     }
 
+    /// What it left keeps the backend down still: a sleep or a drain, until all of that is taken back.
+    pub fn keeps_down(&self) -> bool {
+        match &*self.op {
+            "sleep" | "drain" => !self.undone,
+            "undrain" => !self.stands(),
+            _ => false,
+        }
+    }
+
     /// It began, and neither ended nor was taken back: who did it is at it, or is gone.
     pub fn is_open(&self) -> bool {
         !self.done && !self.undone

@@ -1,9 +1,8 @@
 //! Whether this user may do what a plan does, before any of it is tried.
 
-use super::mark::KEY;
 use super::object::{Kind, Object};
 use super::place::DIRECTLY;
-use super::plan::{Plan, Step, Write};
+use super::plan::{Plan, Step};
 use super::{Cluster, Permit, lease_of};
 use crate::fleet::Fleet;
 use crate::fleet::message::{Refusal, RefusalKind};
@@ -81,7 +80,7 @@ impl Plan {
             };
             let need = |verb: &'static str| Need {
                 sub: write.subresource,
-                wished: self.only_tells(&write),
+                wished: self.only_tells(&planned.step),
                 ..Need::of(&write.object, verb)
             };
             let is_read = matches!(planned.step, Step::Scale { .. } | Step::Weights { .. })
@@ -106,9 +105,9 @@ impl Plan {
         out
     }
 
-    /// That who did it is written down is wished for, not needed.
-    fn only_tells(&self, write: &Write) -> bool {
-        write.content_type.contains("merge-patch") && is_only_mark(&write.body) && !self.holds_lease
+    /// That who did it is written down is wished for, not needed: unless others are to tell by it how far it came.
+    fn only_tells(&self, step: &Step) -> bool {
+        step.only_tells() && !self.holds_lease
     }
 }
 
@@ -118,14 +117,11 @@ impl Fleet {
         let Some(cluster) = self.clusters.iter().find(|it| it.name == plan.cluster) else {
             return Ok(());
         };
-        let denied = plan.writes().find_map(|write| {
-            // That who did it is written down is wished for, not needed.
-            let only_tells = write.content_type.contains("merge-patch")
-                && is_only_mark(&write.body)
-                && !plan.holds_lease;
+        let denied = plan.steps.iter().find_map(|planned| {
+            let write = planned.step.write()?;
             let (verb, resource) = (write.verb(), write.resource());
             let why = cluster.denies(&write.object.namespace, verb, &resource)?;
-            (!only_tells).then(|| {
+            (!plan.only_tells(&planned.step)).then(|| {
                 let namespace = &write.object.namespace;
                 format!("may not {verb} {resource} in {namespace}{why}")
             })
@@ -217,14 +213,4 @@ fn reached(plan: &Plan, fleet: &Fleet) -> Option<Box<str>> {
     let place = fleet.backend(plan.backend.as_ref()?)?.place.as_ref()?;
     let far = place.read_by.as_deref() != Some(DIRECTLY);
     far.then(|| place.workload.namespace.clone())
-}
-
-/// Whether a patch does nothing but write a mark.
-fn is_only_mark(body: &serde_json::Value) -> bool {
-    let Some(annotations) = body["metadata"]["annotations"].as_object() else {
-        return false;
-    };
-    body.as_object().is_some_and(|it| it.len() == 1)
-        && annotations.len() == 1
-        && annotations.contains_key(KEY)
 }

@@ -98,11 +98,11 @@ fn hold(plan: &mut Plan, place: &Place, replicas: u32) -> Result<Hold, (String, 
                 object, version, ..
             },
         ) => {
-            let (on, why) = keda::pin(plan, *version, replicas);
+            let (on, why) = keda::pin(plan, place, *version, replicas);
             Ok(Hold {
                 object: object.clone(),
                 on: json!({"metadata": {"annotations": on}}),
-                now: json!({"metadata": {"annotations": keda::pinned_now(place)}}),
+                now: json!({"metadata": {"annotations": keda::pinned_now(place, false)}}),
                 least: None,
                 why,
             })
@@ -138,13 +138,16 @@ pub(super) fn pin(plan: &mut Plan, place: &Place, replicas: u32) -> Result<(), (
     Ok(())
 }
 
-/// Adds what lifts the pin again. What somebody else changed meanwhile stays.
-pub(super) fn unpin(plan: &mut Plan, place: &Place) {
+/// Adds what lifts the pin again. What somebody else changed meanwhile stays. `frozen`: and what holds it still for a drain.
+pub(super) fn unpin(plan: &mut Plan, place: &Place, frozen: bool) {
     let pin = place.pin.as_ref();
     let before = pin.map(|it| it.prev.clone()).unwrap_or_default();
     // Restored only where it is still what the pin set.
     let is_ours = |now: Option<u32>| pin.is_some_and(|it| it.set.is_none() || it.set == now);
-    let (object, off, now, is_ours) = if let Some(revision) = place.revision() {
+    let (object, off, now, is_ours) = if let (Some(revision), true) = (place.revision(), frozen) {
+        // The same annotation keeps it up for the drain.
+        (&revision.object, json!({}), json!({}), true)
+    } else if let Some(revision) = place.revision() {
         let now = revision.min_scale.as_deref();
         let set = |text: Option<&str>| json!({"metadata": {"annotations": {MIN_SCALE: text}}});
         (
@@ -169,8 +172,8 @@ pub(super) fn unpin(plan: &mut Plan, place: &Place) {
                 )
             }
             (_, Autoscaler::Keda { object, .. }) => {
-                let now = json!({"metadata": {"annotations": keda::pinned_now(place)}});
-                let off = json!({"metadata": {"annotations": keda::unpinned()}});
+                let now = json!({"metadata": {"annotations": keda::pinned_now(place, frozen)}});
+                let off = json!({"metadata": {"annotations": keda::unpinned(frozen)}});
                 (object, off, now, true)
             }
             (_, Autoscaler::None | Autoscaler::Several(_)) => {
@@ -224,12 +227,12 @@ fn protect(place: &Place, pod: &str, on: bool) -> Step {
     }
 }
 
-/// A pin ends with what it kept up.
-pub(super) fn lift(plan: &mut Plan, b: &Backend, place: &Place) {
+/// A pin ends with what it kept up; `frozen`, where its autoscaler is held still for a drain.
+pub(super) fn lift(plan: &mut Plan, b: &Backend, place: &Place, frozen: bool) {
     if let Some(pin) = &b.pin {
         plan.warnings
             .push(format!("the pin by {} is lifted: {}", pin.by, pin.reason));
-        unpin(plan, place);
+        unpin(plan, place, frozen);
     }
 }
 
@@ -251,11 +254,13 @@ pub(super) fn wake_up(
                 Step::Scale {
                     object: object.clone(),
                     to: keep,
+                    from: None,
                     why: format!("scale {object} to {keep}"),
                 },
                 Step::Scale {
                     object: object.clone(),
                     to: place.wanted,
+                    from: None,
                     why: format!("scale {object} to {}", place.wanted),
                 },
             );

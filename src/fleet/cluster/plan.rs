@@ -73,6 +73,9 @@ pub enum Step {
         object: Object,
         /// To how many.
         to: u32,
+        /// How many there were when it was looked at, where nobody but people changes that: else it is not done.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        from: Option<u32>,
         /// In a few words.
         why: String,
     },
@@ -206,6 +209,16 @@ impl Step {
     /// It changes something, rather than waiting for something.
     pub fn acts(&self) -> bool {
         matches!(self, Self::Post { .. }) || self.write().is_some()
+    }
+
+    /// It does nothing but write down who did something.
+    pub fn only_tells(&self) -> bool {
+        let Self::Merge { body, .. } = self else {
+            return false;
+        };
+        let annotations = body["metadata"]["annotations"].as_object();
+        body.as_object().is_some_and(|it| it.len() == 1)
+            && annotations.is_some_and(|it| it.len() == 1 && it.contains_key(mark::KEY))
     }
 
     /// The same with a mark that says that the operation was taken back.
@@ -423,6 +436,27 @@ impl Plan {
         let last = self.steps.iter().rposition(|it| it.step.write().is_some());
         for (at, planned) in self.steps.iter_mut().enumerate() {
             planned.step.remark(|mark| mark.done = Some(at) == last);
+        }
+    }
+
+    /// So many replicas stood before the step at `at`, which scaled them: an autoscaler changed that since it was looked at.
+    pub fn stood(&mut self, at: usize, replicas: u32) {
+        let back = self.steps.get(at).and_then(|it| it.back.as_ref());
+        if matches!(back, Some(Step::Scale { to, .. }) if *to == replicas) {
+            return;
+        }
+        self.mark.prev.replicas = Some(replicas);
+        if let Some(Step::Scale { to, .. }) = self.steps.get_mut(at).and_then(|it| it.back.as_mut())
+        {
+            *to = replicas;
+        }
+        for planned in self.steps.iter_mut().skip(at + 1) {
+            for step in [Some(&mut planned.step), planned.back.as_mut()]
+                .into_iter()
+                .flatten()
+            {
+                step.remark(|mark| mark.prev.replicas = Some(replicas));
+            }
         }
     }
 

@@ -9,9 +9,11 @@ use super::hpa::choosing;
 use super::keda;
 use super::mark::Mark;
 use super::nap;
+use super::pin;
 use super::place::{Autoscaler, Owner, Place, Rule};
 use super::plan::{Edit, Plan, RuleEdit, Step, annotate, merge};
 use super::wake::{MIN_SCALE, STOP, scale};
+use crate::fleet::Backend;
 use crate::fleet::id::BackendId;
 
 /// Adds what puts a backend to sleep once nothing runs on it.
@@ -94,15 +96,23 @@ pub(super) fn to_zero(plan: &mut Plan, place: &Place, force: bool) -> Result<(),
 /// Adds what takes a backend out of traffic and puts it to sleep.
 pub(super) fn drain(
     plan: &mut Plan,
-    backend: &BackendId,
+    b: &Backend,
     place: &Place,
     rules: &[&Rule],
     healthy: impl Fn(&BackendId) -> bool,
     force: bool,
 ) -> Result<(), (String, String)> {
     plan.holds_lease = true;
+    // A pin is lifted once nothing scales down any more; but what KServe makes it makes anew when its least number changes.
+    let remade = matches!(&place.owner, Owner::InferenceService { revision: None, .. });
+    if remade {
+        pin::lift(plan, b, place, false);
+    }
     freeze(plan, place);
-    for edit in without(plan, backend, rules, healthy, force)? {
+    if !remade {
+        pin::lift(plan, b, place, true);
+    }
+    for edit in without(plan, &b.id, rules, healthy, force)? {
         let route = edit.route.clone();
         let back = edit.back_to(&plan.mark.prev.weights);
         plan.or_back(

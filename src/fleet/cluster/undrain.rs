@@ -1,7 +1,7 @@
 //! Back in service on a cluster.
 
 use super::decide::{verify, wakes_to};
-use super::hpa::choosing_again;
+use super::hpa::{choosing, choosing_again};
 use super::keda;
 use super::mark::{Before, Mark};
 use super::place::{Autoscaler, Place, Ref, Rule, Weighted};
@@ -25,7 +25,7 @@ pub(super) fn undrain(
         .filter(|mark| mark.of == b.id.within(&place.cluster))
         // One that was begun and not ended, or taken back, leaves it drained.
         .filter(|mark| mark.op == "drain" && !mark.undone || mark.op == "undrain" && !mark.stands())
-        .max_by_key(|mark| (mark.at, !mark.prev.weights.is_empty()));
+        .max_by_key(|mark| (mark.at, !mark.prev.weights.is_empty(), mark.done));
     let drain = drain.cloned();
     let Some(before) = drain.as_ref().map(|mark| mark.prev.clone()) else {
         return Err((
@@ -55,7 +55,10 @@ pub(super) fn undrain(
     }
     weights(plan, b, &before, rules, &done);
     if let Some(revision) = place.revision() {
-        plan.then(wake::release(revision, &before, &done));
+        plan.or_back(
+            wake::release(revision, &before, &done),
+            wake::keep(revision, &done),
+        );
     } else if let Autoscaler::Hpa {
         object,
         down,
@@ -65,7 +68,10 @@ pub(super) fn undrain(
         && down.as_deref() != before.policy.as_deref()
     {
         let body = choosing_again(before.policy.as_deref(), *plain);
-        plan.then(merge(object, body, &done, "let it scale down again"));
+        plan.or_back(
+            merge(object, body, &done, "let it scale down again"),
+            merge(object, choosing(down.as_deref()), &done, "as it was"),
+        );
     } else if up || b.naps() {
         // A wake of ours that was to be lifted in the end; a pin stays.
         let forced = drain.as_ref().is_some_and(|it| it.op == "undrain");

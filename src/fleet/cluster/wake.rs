@@ -10,9 +10,9 @@ use super::plan::{Plan, Step, annotate, merge};
 use crate::fleet::Backend;
 
 /// The switch that takes a KServe service down and up.
-pub(super) const STOP: &str = "serving.kserve.io/stop";
+pub const STOP: &str = "serving.kserve.io/stop";
 /// Knative's least number of replicas.
-pub(super) const MIN_SCALE: &str = "autoscaling.knative.dev/min-scale";
+pub const MIN_SCALE: &str = "autoscaling.knative.dev/min-scale";
 
 /// Adds what wakes a backend to `replicas`. `tail`: also what is lifted again once it is ready.
 ///
@@ -50,7 +50,7 @@ fn by_owner(plan: &mut Plan, place: &Place, replicas: u32) -> Result<bool, (Stri
             stopped: true,
             ..
         } => {
-            if place.mark.as_ref().is_none_or(|it| it.undone) {
+            if !place.mark.as_ref().is_some_and(Mark::keeps_down) {
                 let words = "somebody set its stop switch by hand: this takes it off";
                 plan.warnings.push(words.into());
             }
@@ -129,15 +129,19 @@ pub(super) fn scale(plan: &mut Plan, place: &Place, to: u32, mark: &Mark) {
     let object = place.scaled.clone();
     let (to, before) = (place.scale_for(to), place.scale_for(place.wanted));
     let why = |n: u32| format!("scale {object} to {n}");
+    // Nobody counted on what is taken away; what is asked for besides stays, see the writing.
+    let alone = matches!(place.autoscaler, Autoscaler::None) && to == 0;
     plan.or_back(
         Step::Scale {
             object: object.clone(),
             to,
+            from: (alone && before > 0).then_some(before),
             why: why(to),
         },
         Step::Scale {
             object: object.clone(),
             to: before,
+            from: None,
             why: why(before),
         },
     );
@@ -151,6 +155,16 @@ pub(super) fn min_scale(revision: &Revision) -> Vec<(String, Option<String>)> {
         MIN_SCALE.to_owned(),
         revision.min_scale.as_deref().map(ToOwned::to_owned),
     )]
+}
+
+/// A revision with what it keeps now.
+pub(super) fn keep(revision: &Revision, mark: &Mark) -> Step {
+    annotate(
+        &revision.object,
+        &[(MIN_SCALE, revision.min_scale.as_deref())],
+        mark,
+        "as it was",
+    )
 }
 
 /// Leaves a revision to Knative with what it kept before.

@@ -166,10 +166,11 @@ fn newest_mark(rules: &[Rule], metas: &[&Meta], of: &str) -> Option<Mark> {
     let any = |id: &str, is: fn(&Mark) -> bool| all.iter().any(|it| it.id == id && is(it));
     let newest = all
         .iter()
-        .max_by_key(|it| (it.at, !it.prev.weights.is_empty()))?;
+        .max_by_key(|it| (it.at, !it.prev.weights.is_empty(), it.done))?;
     let mut mark = newest.clone();
-    mark.done = any(&newest.id, |it| it.done);
-    mark.undone = any(&newest.id, |it| it.undone);
+    // Taken back is only what was taken back everywhere: what stands on one of its objects still stands.
+    mark.undone = !any(&newest.id, |it| !it.undone);
+    mark.done = any(&newest.id, Mark::stands) || mark.undone && any(&newest.id, |it| it.done);
     Some(mark)
 }
 

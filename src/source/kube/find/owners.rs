@@ -8,16 +8,13 @@ use super::{Finder, Found, MADE_BY, gitops, said_of};
 use crate::fleet::ModelId;
 use crate::fleet::cluster::object::Kind;
 use crate::fleet::cluster::place::{Autoscaler, Owner, Revision};
+use crate::fleet::cluster::{MIN_SCALE, STOP};
 use crate::web::clean;
 
 /// Of which service a workload is.
 const OF_SERVICE: &str = "serving.kserve.io/inferenceservice";
 /// Of which revision a workload is.
 const OF_REVISION: &str = "serving.knative.dev/revision";
-/// The switch that takes a service down.
-const STOP: &str = "serving.kserve.io/stop";
-/// Knative's least number of replicas.
-const MIN_SCALE: &str = "autoscaling.knative.dev/min-scale";
 
 impl Finder<'_> {
     /// Finds what has owners, from outside in.

@@ -25,6 +25,7 @@ mod stage;
 mod stand;
 mod tokens;
 mod trouble;
+mod turns;
 mod watch;
 mod world;
 
@@ -160,9 +161,15 @@ impl Reading {
                     self.serves(served, &send, &mut touched);
                     due.get_or_insert_with(|| Instant::now() + GATHER);
                 }
-                () = self.feeds.changed() => {
-                    touched.parts = true;
-                    touched.structure = true;
+                of = self.feeds.changed() => {
+                    if let Some(ids) = of {
+                        let found = self.findings.found.iter();
+                        let of = found.filter(|it| ids.contains(&it.id));
+                        touched.homes.extend(of.flat_map(|it| it.homes.iter().cloned()));
+                    } else {
+                        touched.parts = true;
+                        touched.structure = true;
+                    }
                     due.get_or_insert_with(|| Instant::now() + GATHER);
                 }
                 () = sleep_until(due), if due.is_some() => {

@@ -89,6 +89,7 @@ impl Open {
             .map(|(api, settings)| {
                 let hand = Hand::new(api.clone(), http.clone(), shutdown.clone());
                 hand.reaching(settings.reach)
+                    .attending(&settings.attention)
             })
             .collect();
         let actuator = Actuator::new(std::collections::HashMap::new(), http.clone()).on(hands);

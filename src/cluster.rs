@@ -2,6 +2,7 @@
 
 mod access;
 mod api;
+mod attention;
 mod credentials;
 mod fault;
 mod lines;
@@ -11,6 +12,7 @@ mod served;
 
 pub use access::{Access, contexts};
 pub use api::{Api, Happened, Page};
+pub use attention::{Attended, Attention};
 pub use fault::Fault;
 pub use reach::Reach;
 pub use served::Served;

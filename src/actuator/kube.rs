@@ -22,7 +22,7 @@ use self::lease::Lease;
 use self::patience::{Tried, Undone};
 use self::running::{Running, Turn};
 use self::write::{told, why_undone};
-use crate::cluster::{Api, Fault, Reach};
+use crate::cluster::{Api, Attention, Fault, Reach};
 use crate::fleet::cluster::plan::{Plan, Planned, Step};
 use crate::fleet::{Fleet, Observation};
 
@@ -63,6 +63,8 @@ pub struct Hand {
     running: Running,
     /// Pods' own addresses lead to this cluster's pods and to no other's.
     direct: bool,
+    /// Backends whose readings are waited for.
+    attention: Attention,
     /// How much shorter waits are: for tests.
     pace: u32,
 }
@@ -78,6 +80,7 @@ impl Hand {
             shutdown,
             running: Running::default(),
             direct: false,
+            attention: Attention::default(),
             pace: 1,
         }
     }
@@ -86,6 +89,13 @@ impl Hand {
     #[must_use]
     pub fn reaching(mut self, reach: Reach) -> Self {
         self.direct = reach.on(&self.api) == Reach::Direct;
+        self
+    }
+
+    /// With a word to whoever reads engines of what is waited for.
+    #[must_use]
+    pub fn attending(mut self, attention: &Attention) -> Self {
+        self.attention = attention.clone();
         self
     }
 

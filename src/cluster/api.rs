@@ -140,6 +140,20 @@ impl Api {
         serde_json::from_slice(&bytes).map_err(|why| Fault::Garbled(why.to_string()))
     }
 
+    /// The same of what is large, within as long as that.
+    ///
+    /// # Errors
+    /// Where there is nothing, or nobody answers.
+    pub async fn get_within<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        limit: Duration,
+    ) -> Result<T, Fault> {
+        let request = build(Request::get(path), Vec::new())?;
+        let bytes = self.call_within(request, LARGEST, limit).await?;
+        serde_json::from_slice(&bytes).map_err(|why| Fault::Garbled(why.to_string()))
+    }
+
     /// Sends an object: `POST`, `PUT` or `DELETE`.
     ///
     /// # Errors

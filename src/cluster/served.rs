@@ -120,6 +120,13 @@ impl Served {
         Ok(Self(served))
     }
 
+    /// The same with one kind more.
+    #[must_use]
+    pub fn with(mut self, kind: Kind, version: &str) -> Self {
+        self.0.insert(kind, version.into());
+        self
+    }
+
     /// The version of a kind that is served; `None` where it is not.
     pub fn version(&self, kind: Kind) -> Option<&str> {
         self.0.get(&kind).map(|it| &**it)

@@ -25,6 +25,7 @@ mod stage;
 mod stand;
 mod tokens;
 mod trouble;
+mod turns;
 mod watch;
 mod world;
 
@@ -32,7 +33,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use chrono::Utc;
+use chrono::{DateTime, Utc};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -47,6 +48,7 @@ use crate::clock::Clock;
 use crate::cluster::{Api, Fault, Served};
 use crate::fleet::Observation;
 use crate::fleet::cluster::object::Kind;
+use crate::fleet::cluster::place::Phase;
 use crate::fleet::cluster::{Cluster, Part, PartState, SERVER, Seen};
 
 pub use settings::{Named, NodePrice, Prices, Settings};
@@ -83,9 +85,11 @@ pub async fn watch_cluster(
         world: World::default(),
         findings: Findings::default(),
         told: HashSet::new(),
+        awaited: HashMap::new(),
         cluster: Cluster::default(),
         bounded: None,
         served: Served::default(),
+        missed: HashSet::new(),
         followed: HashMap::new(),
         feeds,
     };
@@ -104,10 +108,14 @@ struct Reading {
     findings: Findings,
     /// Backends that were told of.
     told: HashSet<crate::fleet::BackendId>,
+    /// Since when nothing is seen of those that ought to come.
+    awaited: HashMap<crate::fleet::BackendId, DateTime<Utc>>,
     cluster: Cluster,
     /// Why only the namespace of the context is looked at.
     bounded: Option<String>,
     served: Served,
+    /// Kinds that the last answer left out.
+    missed: HashSet<Kind>,
     /// Dropped, they end.
     followed: HashMap<Kind, Vec<AbortOnDropHandle<()>>>,
     feeds: Feeds,
@@ -160,9 +168,15 @@ impl Reading {
                     self.serves(served, &send, &mut touched);
                     due.get_or_insert_with(|| Instant::now() + GATHER);
                 }
-                () = self.feeds.changed() => {
-                    touched.parts = true;
-                    touched.structure = true;
+                of = self.feeds.changed() => {
+                    if let Some(ids) = of {
+                        let found = self.findings.found.iter();
+                        let of = found.filter(|it| ids.contains(&it.id));
+                        touched.homes.extend(of.flat_map(|it| it.homes.iter().cloned()));
+                    } else {
+                        touched.parts = true;
+                        touched.structure = true;
+                    }
                     due.get_or_insert_with(|| Instant::now() + GATHER);
                 }
                 () = sleep_until(due), if due.is_some() => {
@@ -260,7 +274,17 @@ impl Reading {
             let model = self.findings.models.iter().find(|it| it.id == found.model);
             let rules = model.map_or(&[][..], |it| &it.routes);
             let read_by = self.feeds.read_by();
-            let mut one = build::build(found, rules, &self.world, &self.settings, read_by, now);
+            let since = self.awaited.get(&found.id).copied();
+            let times = build::Times { now, since };
+            let mut one = build::build(found, rules, &self.world, &self.settings, read_by, times);
+            match one.place.as_deref().map(|it| &it.phase) {
+                Some(Phase::Coming { since, stages, .. }) if stages.is_empty() => {
+                    self.awaited.insert(found.id.clone(), *since);
+                }
+                _ => {
+                    self.awaited.remove(&found.id);
+                }
+            }
             self.feeds.take(found, &one, &self.world);
             if !self.world.knows(Kind::Pod, &found.namespace) {
                 // Whether it runs is not known before its pods are.
@@ -270,6 +294,7 @@ impl Reading {
         }
         self.feeds.tell(&self.findings, structure, &self.world);
         self.told = self.findings.found.iter().map(|it| it.id.clone()).collect();
+        self.awaited.retain(|id, _| self.told.contains(id));
         seen.whole = pods_known;
         self.send(seen).await;
         if pods_known && nodes_known {

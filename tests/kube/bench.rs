@@ -212,7 +212,8 @@ impl Open {
                 ..Cluster::default()
             }));
             let hand = Hand::new(api.clone(), http.clone(), shutdown.clone());
-            hands.push(hand.reaching(it.settings.reach).paced(pace));
+            let hand = hand.reaching(it.settings.reach);
+            hands.push(hand.attending(&it.settings.attention).paced(pace));
             watched.push((api, it.settings));
             told = told.or(it.told.then_some(it.engines));
         }

@@ -9,7 +9,7 @@ use serde_json::json;
 
 use super::bench::{Bench, Open};
 use super::world::World;
-use super::yard::put;
+use super::yard::{deployment, put};
 use crate::fake_kube::FakeKube;
 
 const EXPORTER: &str = "nvidia-dcgm-exporter-7vk2p";
@@ -90,4 +90,21 @@ async fn an_exporter_that_is_no_pod_is_read_from_prometheus() {
         .open(|it| it.prometheus = Some(format!("http://{address}")))
         .await;
     sees_all(&open).await;
+}
+
+#[tokio::test]
+async fn a_machine_whose_slices_are_not_counted_has_an_unknown_price() {
+    let bench = Bench::start().await;
+    put(&bench.fake, "node gpu-0");
+    let mut chat = deployment("chat", 1);
+    let containers = &mut chat["spec"]["template"]["spec"]["containers"];
+    containers[0]["resources"] = json!({"limits": {"nvidia.com/mig-3g.40gb": "1"}});
+    bench.fake.put(chat);
+    let _world = bench.lively().await;
+    let open = bench.fleet().await;
+    open.sees("llm/chat", "has a machine of unknown price", |b| {
+        let place = b.place.as_ref();
+        place.is_some_and(|it| it.nodes.len() == 1 && it.nodes[0].share().is_none())
+    })
+    .await;
 }

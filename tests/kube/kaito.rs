@@ -1,7 +1,9 @@
 //! KAITO's workspaces: one engine over several machines, and what older versions make of them.
 
+use chrono::{DateTime, Utc};
 use fleetctl::fleet::cluster::object::Kind;
-use fleetctl::fleet::cluster::place::Place;
+use fleetctl::fleet::cluster::place::{Phase, Place};
+use fleetctl::fleet::wake::Stage;
 use serde_json::{Value, json};
 
 use super::bench::{Bench, Open};
@@ -108,4 +110,60 @@ async fn namesakes_in_two_namespaces_have_machines_of_their_own() {
         names == ["gpu-0"]
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_machine_that_is_asked_for_is_the_first_stage_before_any_pod_stands() {
+    let bench = Bench::start().await;
+    put(&bench.fake, "workspace phi");
+    let set = statefulset("phi", 1, &json!({"kaito.sh/workspace": "phi"}));
+    bench.fake.put(of_workspace(&bench, HERE, set));
+    let asked = "2026-11-20T03:00:00Z";
+    bench.fake.put(json!({
+        "apiVersion": "karpenter.sh/v1", "kind": "NodeClaim",
+        "metadata": {
+            "name": "ws1", "creationTimestamp": asked,
+            "labels": {"kaito.sh/workspace": "phi", "kaito.sh/workspacenamespace": HERE},
+        },
+    }));
+    let asked: DateTime<Utc> = asked.parse().unwrap();
+    let waits = move |it: &Place| {
+        let Phase::Coming {
+            since,
+            stages,
+            new_node,
+        } = &it.phase
+        else {
+            return false;
+        };
+        (*since, *new_node) == (asked, true) && **stages == [(Stage::Node, asked)]
+    };
+    let open = bench.fleet().await;
+    place(&open, "waits for its machine", waits).await;
+    let two = json!({"spec": {"replicas": 2}});
+    bench.fake.merge("statefulsets/llm/phi", &two);
+    place(&open, "waits since then", |it| {
+        it.pods_a_replica == 2 && waits(it)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_nothing_is_seen_of_is_awaited_since_it_was_first_looked_for() {
+    let bench = Bench::start().await;
+    put(&bench.fake, "deployment phi 1");
+    let open = bench.fleet().await;
+    let since = || {
+        let fleet = open.now();
+        match fleet.backends[0].place.as_ref().map(|it| it.phase.clone()) {
+            Some(Phase::Coming { since, stages, .. }) if stages.is_empty() => since,
+            other => panic!("{other:?}"),
+        }
+    };
+    let first = since();
+    bench
+        .fake
+        .merge("deployments/llm/phi", &json!({"spec": {"replicas": 2}}));
+    place(&open, "is asked for twice", |it| it.wanted == 2).await;
+    assert_eq!(since(), first);
 }

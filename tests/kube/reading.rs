@@ -108,6 +108,21 @@ async fn a_pod_that_is_too_busy_for_its_probe_is_still_busy() {
     assert_eq!(open.ended("drain", 1).await, "done on fake");
 }
 
+#[tokio::test]
+async fn one_that_is_gone_from_the_picture_is_not_idle() {
+    let bench = Bench::routed(1, &[]).await;
+    let _world = bench.lively().await;
+    bench.engines.set("llm/chat", |it| it.running = 1.0);
+    let open = bench.fleet().await;
+    let backend = BackendId::from("llm/chat");
+    open.ask(Command::Drain { backend }).await.unwrap();
+    open.sees("llm/chat", WAITS, |b| b.doing.as_deref() == Some(WAITS))
+        .await;
+    bench.fake.delete("deployments/llm/chat");
+    let said = open.ended("drain", 1).await;
+    assert!(said.contains("is not seen any more"), "{said}");
+}
+
 /// Another cluster's engine: it listens where a pod of this one is said to be. How often it was asked.
 async fn elsewhere(page: &'static str) -> (u16, Arc<AtomicU32>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();

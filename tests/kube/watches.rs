@@ -544,3 +544,29 @@ async fn pass(time: Duration) {
     tokio::time::advance(time).await;
     tokio::time::resume();
 }
+
+#[tokio::test]
+async fn without_httproutes_nobody_knows_whether_an_aigatewayroute_is_programmed() {
+    let bench = Bench::start().await;
+    for verb in ["list", "watch"] {
+        let group = "gateway.networking.k8s.io";
+        bench.fake.deny(verb, group, "httproutes", None);
+    }
+    for line in [
+        "deployment chat 1",
+        "service chat",
+        "airoute chat chat=90 azure=10",
+    ] {
+        put(&bench.fake, line);
+    }
+    let _world = bench.lively().await;
+    let open = bench.fleet().await;
+    open.see("that it is not known", |fleet| {
+        let mut rules = fleet.models.iter().flat_map(|it| &it.routes);
+        rules.any(|it| {
+            let why = it.programmed.as_ref().err();
+            why.is_some_and(|it| it.contains("is not seen"))
+        })
+    })
+    .await;
+}

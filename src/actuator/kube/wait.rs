@@ -114,15 +114,19 @@ impl Hand {
 
     /// Until the pods' own counter of prompt tokens stands still for a while.
     async fn until_silent(&self, id: &BackendId) -> Result<(), String> {
+        let _read_first = self.attention.attend(id);
         self.readable(id).await?;
         // Since when it stands, and where. One that falls is of other pods: it counts from there.
         let mut before: Option<(chrono::DateTime<chrono::Utc>, f64)> = None;
         let long = chrono::TimeDelta::from_std(STILL / self.pace).unwrap_or_default();
+        let mut rises = 0;
+        let mut gone = false;
         let still = |fleet: &Fleet| {
             let Some(b) = fleet.backend(id) else {
+                gone = true;
                 return true;
             };
-            if b.place.as_ref().is_some_and(|it| it.serving.is_empty()) {
+            if serves_nothing(b) {
                 return true;
             }
             let Some((at, tokens)) = b
@@ -135,13 +139,25 @@ impl Hand {
             match before {
                 Some((then, was)) if was.to_bits() == tokens.to_bits() => at - then >= long,
                 Some(_) | None => {
+                    rises += u32::from(before.is_some_and(|(_, was)| was < tokens));
                     before = Some((at, tokens));
                     false
                 }
             }
         };
-        if self.until(SILENT, still).await.is_ok() {
+        let silent = self.until(SILENT, still).await;
+        if gone {
+            return Err(unseen(id));
+        }
+        if silent.is_ok() {
             return Ok(());
+        }
+        // What it rose by first may have come before the weight was off.
+        if rises < 2 {
+            return Err(format!(
+                "whether requests still arrive at {id} is not known: its counters were not read often enough within {} s; --force goes on without",
+                SILENT.as_secs()
+            ));
         }
         Err(format!(
             "requests still arrive at {id} after {} s without weight: another route, or a client of its Service, leads there",
@@ -156,12 +172,18 @@ impl Hand {
             let cluster = fleet.clusters.iter().find(|it| it.name == place.cluster)?;
             cluster.unread().map(ToOwned::to_owned)
         };
+        let mut gone = false;
         let known = |fleet: &Fleet| {
-            let empty = |b: &Backend| b.place.as_ref().is_none_or(|it| it.serving.is_empty());
-            let b = fleet.backend(id);
-            b.is_none_or(|b| b.live.read_at.is_some() || empty(b)) || unread(fleet).is_some()
+            let Some(b) = fleet.backend(id) else {
+                gone = true;
+                return true;
+            };
+            b.live.read_at.is_some() || serves_nothing(b) || unread(fleet).is_some()
         };
         let known = self.until(READABLE * self.pace, known).await;
+        if gone {
+            return Err(unseen(id));
+        }
         let fleet = self.seen();
         let coarse =
             |it: &Place| !it.serving.is_empty() && it.read_by.as_deref() == Some(FROM_PROMETHEUS);
@@ -203,15 +225,25 @@ impl Hand {
     }
 
     async fn until_idle(&self, id: &BackendId) -> Result<(), String> {
+        let _read_first = self.attention.attend(id);
         self.readable(id).await?;
+        let mut gone = false;
         let idle = |fleet: &Fleet| {
-            fleet.backend(id).is_none_or(|b| match &b.state {
+            let Some(b) = fleet.backend(id) else {
+                gone = true;
+                return true;
+            };
+            match &b.state {
                 State::Draining(drain) if drain.idle_reads >= 2 => true,
                 // Where nothing serves nothing runs. Who is not ready may be too busy to say so: that one is asked.
-                _ => b.place.as_ref().is_none_or(|it| it.serving.is_empty()),
-            })
+                _ => serves_nothing(b),
+            }
         };
-        if self.until(IDLE, idle).await.is_ok() {
+        let done = self.until(IDLE, idle).await;
+        if gone {
+            return Err(unseen(id));
+        }
+        if done.is_ok() {
             return Ok(());
         }
         let fleet = self.seen();
@@ -227,7 +259,11 @@ impl Hand {
                 "{n} requests still run on {id} after {} s; --force cuts them",
                 IDLE.as_secs()
             ),
-            _ => format!(
+            Some(_) => format!(
+                "whether the pods of {id} are idle is not known: they were not read often enough within {} s; --force goes on without",
+                IDLE.as_secs()
+            ),
+            None => format!(
                 "whether the pods of {id} are idle is not known: {}; --force goes on without",
                 unread.unwrap_or_else(|| "they cannot be read".to_owned())
             ),
@@ -256,6 +292,16 @@ impl Hand {
             }
         }
     }
+}
+
+/// Whether it is known that no request can run on it.
+fn serves_nothing(b: &Backend) -> bool {
+    b.place.as_ref().is_some_and(|it| it.serving.is_empty())
+}
+
+/// One that is gone from the picture may run all the same.
+fn unseen(id: &BackendId) -> String {
+    format!("{id} is not seen any more: whether anything runs on it is not known")
 }
 
 /// What a plan does to weights.

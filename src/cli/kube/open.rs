@@ -88,7 +88,7 @@ impl Open {
             .iter()
             .map(|(api, settings)| {
                 let hand = Hand::new(api.clone(), http.clone(), shutdown.clone());
-                hand.reaching(settings.reach)
+                hand.reaching(settings.reach).attending(&settings.attention)
             })
             .collect();
         let actuator = Actuator::new(std::collections::HashMap::new(), http.clone()).on(hands);

@@ -305,7 +305,8 @@ impl Machine {
             return self.price;
         }
         if self.held == 0 {
-            return Some(Usd::ZERO);
+            // Nothing that is counted: what it costs without a price is unknown, not nothing.
+            return self.price.map(|_| Usd::ZERO);
         }
         self.price?
             .times(i128::from(self.held))

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::find::Found;
 use super::log::Source;
@@ -17,12 +17,22 @@ use super::world::World;
 use crate::fleet::backend::{Capacity, Kind as Sort, SelfHosted, SleepWay};
 use crate::fleet::cluster::mark::{KEY, Mark, PIN};
 use crate::fleet::cluster::object::{Kind, Object};
-use crate::fleet::cluster::place::{Autoscaler, LogOf, Owner, Place, Rule, Told};
+use crate::fleet::cluster::place::{Autoscaler, LogOf, Owner, Phase, Place, Rule, Told};
 use crate::fleet::cluster::{SeenBackend, wakes_to};
 use crate::source::engine_log::clean;
 
 /// Events of one backend that are shown, at most.
 const TOLD: usize = 64;
+/// A wake that was asked for longer ago is not what comes now.
+const LATELY: TimeDelta = TimeDelta::hours(1);
+
+/// When it is looked at.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Times {
+    pub now: DateTime<Utc>,
+    /// Since when nothing is seen of it, where it ought to come.
+    pub since: Option<DateTime<Utc>>,
+}
 
 /// The backend as it stands now.
 pub(super) fn build(
@@ -31,20 +41,28 @@ pub(super) fn build(
     world: &World,
     settings: &Settings,
     read_by: Option<Box<str>>,
-    now: DateTime<Utc>,
+    Times { now, since }: Times,
 ) -> SeenBackend {
     let stand = Stand::of(found, world);
     let engine = stand.first().map(|it| &it.engine);
     let nodes = machines(found, &stand.pods, world, settings);
     let allows = engine.and_then(|it| it.probe_allows);
     let wrong = stand.wrong(found, world, now);
-    let phase = phase(&stand, wrong.as_ref(), world, now);
+    let metas = marked(found, world);
+    let of = found.id.within(&settings.cluster);
+    let mark = newest_mark(rules, &metas, of);
+    let asked = mark.as_ref().filter(|it| it.op == "wake").map(|it| it.at);
+    let asked = asked.filter(|at| now - *at < LATELY);
+    let since = since.or(asked).unwrap_or(now);
+    let phase = phase(&stand, wrong.as_ref(), found, world, now).unwrap_or(Phase::Coming {
+        since,
+        stages: Vec::new(),
+        new_node: false,
+    });
     let price = nodes
         .iter()
         .find_map(|it| it.price)
         .or_else(|| settings.prices.of(&found.instance, region(world), false));
-    let metas = marked(found, world);
-    let of = found.id.within(&settings.cluster);
     let place = Place {
         cluster: Arc::clone(&settings.cluster),
         workload: found.homes.first().map_or_else(
@@ -68,7 +86,7 @@ pub(super) fn build(
         can_nap: engine.is_some_and(|it| it.can_nap),
         naps: found.naps,
         gitops: found.gitops.clone(),
-        mark: newest_mark(rules, &metas, of),
+        mark,
         pin: pin(&metas, of),
         read_by,
         told: told(found, world),

@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, watch};
+use chrono::TimeDelta;
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::build;
@@ -20,14 +21,18 @@ use super::settings::Settings;
 use super::tokens::{Counting, count};
 use super::world::{Change, World};
 use crate::clock::Clock;
-use crate::cluster::{Api, Served};
-use crate::fleet::cluster::mark::Mark;
+use crate::cluster::{Api, Attention, Served};
 use crate::fleet::cluster::place::Phase;
 use crate::fleet::cluster::{PAGES, PAST, Part, PartState, SERVER, SeenBackend};
 use crate::fleet::{BackendId, Observation};
 
+/// An operation that left its mark open is waited for so long.
+const WAITS: TimeDelta = TimeDelta::minutes(30);
 /// Backends whose logs are followed for good; in a larger fleet only those of a start are.
 const SMALL: usize = 16;
+
+/// Logs of runs that ended that are asked for at once: hundreds may end together.
+const ENDS_AT_ONCE: usize = 4;
 
 /// The feeds of one cluster.
 #[derive(Debug)]
@@ -40,9 +45,13 @@ pub(super) struct Feeds {
     sources: BTreeMap<BackendId, (Source, bool)>,
     /// Runs whose end was asked for, and of which pod of that name.
     asked: HashMap<Key, (Box<str>, u32)>,
+    turns: Arc<Semaphore>,
     answers: Option<mpsc::WeakSender<Vec<Change>>>,
     namespaces: watch::Sender<BTreeSet<Box<str>>>,
     exporters: Vec<Paged>,
+    /// What operations wait for, and what of it was taken in.
+    attended: watch::Receiver<BTreeMap<BackendId, u32>>,
+    waited: BTreeSet<BackendId>,
     counting: watch::Sender<Arc<Counting>>,
     prefix: Option<Arc<str>>,
     /// Whoever asked before does no more.
@@ -73,6 +82,7 @@ impl Feeds {
             proofs: Proofs::default(),
             out: out.clone(),
             clock,
+            attention: settings.attention.clone(),
         };
         let (tell_past, told_past) = watch::channel(None);
         let (tell_pulse, pulse) = watch::channel(None);
@@ -94,9 +104,12 @@ impl Feeds {
             logs: Logs::new(api.clone(), out.clone(), clock),
             sources: BTreeMap::new(),
             asked: HashMap::new(),
+            turns: Arc::new(Semaphore::new(ENDS_AT_ONCE)),
             answers: None,
             namespaces: watch::channel(BTreeSet::new()).0,
             exporters: Vec::new(),
+            attended: settings.attention.changes(),
+            waited: BTreeSet::new(),
             counting,
             prefix: settings.prefix.clone(),
             tasks: vec![reading, counter, pulsing],
@@ -142,17 +155,32 @@ impl Feeds {
             .push(AbortOnDropHandle::new(tokio::spawn(asking)));
     }
 
-    /// Until the way in which pages are read has changed, what is known of the past, or whether the API server answers.
-    pub(super) async fn changed(&mut self) {
+    /// What operations wait for.
+    fn attention(&self) -> &Attention {
+        &self.reader.attention
+    }
+
+    /// Until the way in which pages are read has changed, what is known of the past, whether the API server answers, or what
+    /// operations wait for; which backends alone that is about, where it is not about all.
+    pub(super) async fn changed(&mut self) -> Option<BTreeSet<BackendId>> {
         let gone = tokio::select! {
             way = self.way.changed() => way.is_err(),
             past = self.past.changed() => past.is_err(),
             pulse = self.pulse.changed() => pulse.is_err(),
+            Ok(()) = self.attended.changed() => return Some(self.take_attended()),
         };
         if gone {
             // It never will again.
             std::future::pending::<()>().await;
         }
+        None
+    }
+
+    /// The backends that operations wait for since, and those that they wait for no more.
+    fn take_attended(&mut self) -> BTreeSet<BackendId> {
+        let now: BTreeSet<BackendId> = self.attended.borrow_and_update().keys().cloned().collect();
+        let before = std::mem::replace(&mut self.waited, now.clone());
+        now.symmetric_difference(&before).cloned().collect()
     }
 
     /// How pages are read.
@@ -190,9 +218,14 @@ impl Feeds {
     /// Takes in what one backend has to be read.
     pub(super) fn take(&mut self, found: &Found, seen: &SeenBackend, world: &World) {
         let Some(place) = &seen.place else { return };
-        let drains = place.mark.as_ref().is_some_and(Mark::is_open);
+        // Who left a mark and never came back waits no more.
+        let open = place.mark.as_ref().filter(|it| it.is_open());
+        let until = open.map(|it| it.at + WAITS);
+        let until = until.filter(|it| self.reader.clock.now() < *it);
+        let drains = until.is_some() || self.attention().is_watched(&found.id);
         match serving::pages(found, world, drains) {
             Some(engine) => {
+                let engine = Engine { until, ..engine };
                 let same = self.engines.get(&found.id).is_some_and(|it| **it == engine);
                 if !same {
                     self.engines.insert(found.id.clone(), Arc::new(engine));
@@ -224,7 +257,9 @@ impl Feeds {
             return;
         }
         let (api, source, answers) = (self.api.clone(), source.clone(), self.answers.clone());
+        let turns = Arc::clone(&self.turns);
         tokio::spawn(async move {
+            let _turn = turns.acquire().await;
             let why = why_it_ended(&api, &source).await;
             if let (Some(why), Some(answers)) = (why, answers.and_then(|it| it.upgrade())) {
                 // Nobody listens any more: the end is near.

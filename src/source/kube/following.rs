@@ -42,10 +42,25 @@ impl Reading {
     /// Takes in what the cluster serves now: follows what is new or has another version, and no longer what is gone.
     pub(super) fn serves(
         &mut self,
-        now: Served,
+        mut now: Served,
         out: &mpsc::Sender<Vec<Change>>,
         touched: &mut Touched,
     ) {
+        for kind in Kind::ALL {
+            let version = self.served.version(kind);
+            let Some(version) = version.filter(|_| now.version(kind).is_none()) else {
+                self.missed.remove(&kind);
+                continue;
+            };
+            // A server that just began leaves out groups that are there: once is not enough, unless its list is gone too.
+            let parts = &self.world.parts;
+            let mut of = parts.iter().filter(|((it, _), _)| *it == kind);
+            if self.missed.insert(kind) && !of.any(|(_, state)| *state == PartState::Absent) {
+                now = now.with(kind, version);
+            } else {
+                self.missed.remove(&kind);
+            }
+        }
         let differs = |kind: &Kind| now.version(*kind) != self.served.version(*kind);
         let changed: Vec<Kind> = Kind::ALL.into_iter().filter(differs).collect();
         if changed.is_empty() {

@@ -1,6 +1,6 @@
 //! Machines: those that exist for a backend, and those that exist for nobody.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::find::Found;
 use super::object::{Claim, Key, Made, Meta, Pod};
@@ -98,9 +98,22 @@ pub(super) fn machines(
             None => machine(name, &Made::default(), *held, *held, true),
         });
     }
+    // Of accelerators that are not counted nobody knows which share of its machine a pod has.
+    let uncounted = pods
+        .iter()
+        .filter(|it| it.others && !it.node.is_empty() && !it.is_over());
+    let uncounted: BTreeSet<&str> = uncounted.map(|it| &*it.node).collect();
+    for name in uncounted.iter().filter(|it| !held.contains_key(*it)) {
+        let node = world.nodes.get(&Key::new("", name));
+        let made = node.map_or_else(Made::default, |it| it.made.clone());
+        let mut one = machine(name, &made, 0, 0, node.is_none_or(|it| it.ready));
+        one.price = None;
+        out.push(one);
+    }
     if !found.workspaces.is_empty() {
         for node in world.nodes.values().filter(|it| is_of(found, &it.meta)) {
-            if !held.contains_key(&*node.meta.name) {
+            let name = &*node.meta.name;
+            if !held.contains_key(name) && !uncounted.contains(name) {
                 let mut one = machine(&node.meta.name, &node.made, node.gpus, 0, node.ready);
                 one.idle = true;
                 out.push(one);

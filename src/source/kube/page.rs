@@ -13,7 +13,7 @@ use super::object::Key;
 use super::read::{Engine, Paged};
 use super::watch::form;
 use crate::clock::Clock;
-use crate::cluster::{Api, Fault, Reach};
+use crate::cluster::{Api, Attention, Fault, Reach};
 use crate::fleet::Observation;
 use crate::web;
 
@@ -32,6 +32,8 @@ pub(super) struct Reader {
     pub proofs: Proofs,
     pub out: mpsc::Sender<Observation>,
     pub clock: Clock,
+    /// What is read before all else.
+    pub attention: Attention,
 }
 
 /// What was seen at pods' own addresses, by pod and port: the run of its process, or that it was another page.

@@ -15,18 +15,13 @@ use tokio::time::{Instant, MissedTickBehavior};
 use super::meters::Meters;
 use super::object::{Key, Pod};
 use super::page::{NEAR, Reader};
+use super::turns::{TICK, Turns, spread};
 use crate::cluster::{Fault, Reach};
 use crate::fleet::cluster::place::{BY_PROXY, DIRECTLY, FROM_PROMETHEUS};
 use crate::fleet::request::Usage;
 use crate::fleet::{BackendId, Observation};
 use crate::source::{dcgm, vllm};
 
-/// Pages a second, at most, all backends together.
-const RATE: u32 = 20;
-/// Between two rounds of one backend, at least.
-const EVERY: Duration = Duration::from_secs(2);
-/// Pages under way at once.
-const AT_ONCE: usize = 16;
 /// Where nothing works it is tried again this late.
 const AGAIN: Duration = Duration::from_secs(60);
 /// Where dcgm-exporter has its page.
@@ -70,8 +65,8 @@ pub(super) struct Engine {
     pub pods: Vec<Paged>,
     /// Its other pods: they hold GPUs and have no page.
     pub workers: Vec<Key>,
-    /// Somebody waits for what it says.
-    pub urgent: bool,
+    /// Until when somebody waits for what it says, as a mark on it has it.
+    pub until: Option<DateTime<Utc>>,
 }
 
 impl Engine {
@@ -129,15 +124,15 @@ pub(super) async fn read(
 ) {
     let reader = Arc::new(reader);
     let meters = Arc::new(Meters::new());
-    let mut next: HashMap<BackendId, Instant> = HashMap::new();
+    let mut turns = Turns::default();
     let mut under_way: JoinSet<bool> = JoinSet::new();
-    let mut ticks = tokio::time::interval(Duration::from_millis(500));
+    let mut of: HashMap<tokio::task::Id, BackendId> = HashMap::new();
+    let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
     let mut gpus_at = Instant::now();
     let mut found_at: Option<Instant> = None;
-    // When a page was last read, and how many pods more may be asked now.
+    // When a page was last read.
     let mut heard = Instant::now();
-    let mut budget = 0;
     loop {
         // Nothing to read: nothing to do until there is.
         if wanted.borrow_and_update().engines.is_empty() && wanted.changed().await.is_err() {
@@ -146,6 +141,20 @@ pub(super) async fn read(
         ticks.tick().await;
         let now = Instant::now();
         let all = Arc::clone(&wanted.borrow_and_update());
+        while let Some(done) = under_way.try_join_next_with_id() {
+            let id = match done {
+                Ok((id, read)) => {
+                    if read {
+                        heard = now;
+                    }
+                    id
+                }
+                Err(why) => why.id(),
+            };
+            if let Some(id) = of.remove(&id) {
+                turns.ended(&id);
+            }
+        }
         // A way that leads nowhere any more, as a VPN that is gone, is looked for again.
         let lost = is_none(&way.borrow()) || now.duration_since(heard) >= AGAIN;
         if found_at.is_none_or(|at| now.duration_since(at) >= AGAIN && lost) {
@@ -157,40 +166,25 @@ pub(super) async fn read(
         if by.words().is_none() {
             continue;
         }
-        let pods: u32 = all.engines.iter().map(|it| it.pods.len() as u32).sum();
-        let calm = EVERY.max(Duration::from_secs(1) * pods / RATE);
-        while let Some(done) = under_way.try_join_next() {
-            if matches!(done, Ok(true)) {
-                heard = now;
-            }
-        }
-        budget = (budget + i64::from(RATE / 2)).min(RATE.into());
-        for engine in &all.engines {
-            let due = *next.entry(engine.id.clone()).or_insert(now);
-            let spent = budget <= 0 && !engine.urgent;
-            if due > now || under_way.len() >= AT_ONCE || spent {
-                continue;
-            }
-            budget -= engine.pods.len() as i64;
-            next.insert(
-                engine.id.clone(),
-                now + if engine.urgent { EVERY } else { calm },
-            );
-            let (reader, meters) = (Arc::clone(&reader), Arc::clone(&meters));
-            let (engine, by) = (Arc::clone(engine), by.clone());
-            under_way.spawn(async move { reader.engine(&engine, &by, &meters).await });
+        let at = reader.clock.now();
+        let is_urgent = |it: &Engine| {
+            it.until.is_some_and(|until| at < until) || reader.attention.is_watched(&it.id)
+        };
+        for engine in turns.next(&all.engines, is_urgent, now) {
+            let (reader, meters, by) = (Arc::clone(&reader), Arc::clone(&meters), by.clone());
+            let id = engine.id.clone();
+            let task = under_way.spawn(async move { reader.engine(&engine, &by, &meters).await });
+            of.insert(task.id(), id);
         }
         if now >= gpus_at && (!all.exporters.is_empty() || reader.prometheus.is_some()) {
-            let spread = Duration::from_secs(1) * all.exporters.len() as u32 / RATE;
-            gpus_at = now + GPUS_EVERY.max(spread);
+            gpus_at = now + GPUS_EVERY.max(spread(all.exporters.len()));
             let (reader, all) = (Arc::clone(&reader), Arc::clone(&all));
             under_way.spawn(async move {
                 reader.gpus(&all).await;
                 false
             });
         }
-        if next.len() > all.engines.len() * 2 + 16 {
-            next.retain(|id, _| all.engines.iter().any(|it| it.id == *id));
+        if turns.tidy(&all.engines) {
             let pods: HashSet<Key> = all.engines.iter().flat_map(|it| it.keys()).collect();
             meters.keep(|key| pods.contains(key));
             let exporters: HashSet<Key> = all.exporters.iter().map(Paged::key).collect();

@@ -50,7 +50,7 @@ fn running_since(pod: &Pod, serving: &str) -> Option<DateTime<Utc>> {
 
 /// The pages of its engines; `None` where none runs. In a drain also those that were never ready: whoever answers there
 /// is heard.
-pub(super) fn pages(found: &Found, world: &World, urgent: bool) -> Option<Engine> {
+pub(super) fn pages(found: &Found, world: &World, drains: bool) -> Option<Engine> {
     let workload = found.homes.iter().find_map(|it| world.workloads.get(it));
     let serving = workload.map_or("", |it| &*it.engine.container);
     let all = found.homes.iter().flat_map(|it| world.pods_of(it));
@@ -60,7 +60,7 @@ pub(super) fn pages(found: &Found, world: &World, urgent: bool) -> Option<Engine
         .into_iter()
         .filter_map(|it| {
             let serves = may_serve(it, serving);
-            let runs = urgent && running_since(it, serving).is_some();
+            let runs = drains && running_since(it, serving).is_some();
             (serves || runs).then(|| Paged {
                 serves,
                 ..Paged::of(it)
@@ -72,6 +72,6 @@ pub(super) fn pages(found: &Found, world: &World, urgent: bool) -> Option<Engine
         port: port(found, workload),
         pods,
         workers: others.iter().map(|it| it.meta.key()).collect(),
-        urgent,
+        until: None,
     })
 }

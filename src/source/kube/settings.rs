@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 
-use crate::cluster::Reach;
+use crate::cluster::{Attention, Reach};
 use crate::fleet::backend::Price;
 use crate::fleet::{BackendId, Usd};
 
@@ -41,6 +41,8 @@ pub struct Settings {
     pub past: Option<DateTime<Utc>>,
     /// How pods are reached.
     pub reach: Reach,
+    /// What operations wait for, which is read first.
+    pub attention: Attention,
 }
 
 /// A workload that the config names.
@@ -108,6 +110,7 @@ impl Settings {
             prometheus: None,
             past: None,
             reach: Reach::Auto,
+            attention: Attention::default(),
         }
     }
 

@@ -30,6 +30,8 @@ const SILENT: Duration = Duration::from_secs(90);
 const QUIET: Duration = Duration::from_secs(300);
 /// Between two tries: from the first doubling to the last.
 const WAITS: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(15));
+/// A list that comes in one takes longer than a page.
+const WHOLE: Duration = Duration::from_secs(60);
 /// What is not allowed or not there is asked for again this late.
 const LATE: Duration = Duration::from_secs(60);
 
@@ -122,7 +124,11 @@ impl Follower {
             } else {
                 self.path(&format!("limit={PAGE}{more}"))
             };
-            let page: Page<Box<RawValue>> = self.of.api.get(&path, None).await?;
+            let page: Page<Box<RawValue>> = if self.whole {
+                self.of.api.get_within(&path, WHOLE).await?
+            } else {
+                self.of.api.get(&path, None).await?
+            };
             self.heard = Utc::now();
             let kind = self.of.kind;
             let mut batch = Vec::with_capacity(page.items.len());
@@ -271,6 +277,10 @@ impl Follower {
 
     /// Says what went wrong, and waits before it is tried again.
     async fn rest(&mut self, fault: Fault) {
+        if !matches!(fault, Fault::Old(_)) {
+            // What did not come in one comes in pages again.
+            self.whole = false;
+        }
         let wait = match &fault {
             Fault::Old(_) => {
                 // What happened since is gone: all of it is listed anew. Where that was on its way, in one.

@@ -156,8 +156,10 @@ impl World {
                 self.workloads.insert(home, *it);
             }
             Change::Put(Item::Route(kind, it)) => {
-                touched.structure = true;
-                self.routes.insert((kind, it.meta.key()), *it);
+                let home = (kind, it.meta.key());
+                // Only its version moves where a controller writes the same status again and again.
+                touched.structure |= self.routes.get(&home) != Some(&*it);
+                self.routes.insert(home, *it);
             }
             Change::Put(item) => touched.structure |= self.put_rest(item),
             Change::Permits(permits) => {

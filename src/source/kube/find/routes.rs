@@ -228,7 +228,10 @@ fn programmed(world: &World, object: &Object, route: &Route) -> Result<(), Box<s
     let made = (Kind::HttpRoute, Key::new(&object.namespace, &object.name));
     route.programmed()?;
     let Some(made) = world.routes.get(&made) else {
-        return Ok(());
+        if world.knows(Kind::HttpRoute, &object.namespace) {
+            return Ok(());
+        }
+        return Err("whether the gateways have it is not known: the HTTPRoute that is made of it is not seen".into());
     };
     // Its status is about what was made of it last, which may be what it was before.
     let shares = |it: &RouteRule| -> Vec<u32> {

@@ -13,6 +13,8 @@ pub(in crate::source::kube) struct Pod {
     pub node: Box<str>,
     /// GPUs that it asks for.
     pub gpus: u32,
+    /// It asks for accelerators that are not counted: slices, other makes, or claims of devices.
+    pub others: bool,
     /// `Pending`, `Running`, `Succeeded`, `Failed`.
     pub phase: Box<str>,
     /// Why it failed as a whole: `Evicted`, `Preempting`, `NodeLost`.
@@ -170,6 +172,20 @@ pub(super) fn gpus(limits: &Words) -> u32 {
         .sum()
 }
 
+/// Whether a container asks for accelerators that are none of these.
+fn asks_for_others(limits: &Words) -> bool {
+    const PREFIXES: [&str; 4] = [
+        "nvidia.com/mig-",
+        "gpu.intel.com/",
+        "habana.ai/",
+        "google.com/tpu",
+    ];
+    let is = |name: &str| PREFIXES.iter().any(|it| name.starts_with(it));
+    limits
+        .iter()
+        .any(|(name, asked)| is(name) && **asked != *"0")
+}
+
 #[derive(Deserialize)]
 struct Raw {
     metadata: Meta,
@@ -188,6 +204,8 @@ struct Spec {
     containers: Vec<Asks>,
     #[serde(default)]
     init_containers: Vec<Init>,
+    #[serde(default)]
+    resource_claims: Vec<serde::de::IgnoredAny>,
 }
 
 #[derive(Deserialize)]
@@ -243,6 +261,8 @@ impl From<Raw> for Pod {
             .into_iter()
             .partition(goes_on);
         Self {
+            others: !raw.spec.resource_claims.is_empty()
+                || asks.clone().any(|it| asks_for_others(&it.resources.limits)),
             gpus: asks.map(|it| gpus(&it.resources.limits)).sum(),
             meta: raw.metadata,
             node: raw.spec.node_name,

@@ -6,6 +6,7 @@
 
 mod busy;
 mod decide;
+pub mod edit;
 mod fixed;
 pub(in crate::fleet) mod follow;
 mod guard;

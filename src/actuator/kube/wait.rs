@@ -7,9 +7,10 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::Hand;
 use super::engines::Answered;
+use crate::fleet::cluster::edit::Edit;
 use crate::fleet::cluster::object::Object;
 use crate::fleet::cluster::place::{FROM_PROMETHEUS, Phase, Place, Rule};
-use crate::fleet::cluster::plan::{Edit, Plan, Step};
+use crate::fleet::cluster::plan::{Plan, Step};
 use crate::fleet::{Backend, BackendId, Fleet, State};
 
 /// How long the gateways may take to have a route.

@@ -9,9 +9,10 @@ use super::Hand;
 use super::patience::{Tried, Undone, tried};
 use super::running::Turn;
 use crate::cluster::Fault;
+use crate::fleet::cluster::edit::{Edit, RuleEdit};
 use crate::fleet::cluster::mark;
 use crate::fleet::cluster::object::Object;
-use crate::fleet::cluster::plan::{Edit, Plan, Planned, Step, Write, scale};
+use crate::fleet::cluster::plan::{Plan, Planned, Step, Write, scale};
 
 impl Hand {
     /// Carries out the step at `at`, which changes something; again while what it runs into may pass.
@@ -303,7 +304,7 @@ fn weighs(
     edit: &Edit,
     wanted: impl Fn(&(Box<str>, Option<u32>, u32)) -> u32,
 ) -> Option<usize> {
-    let differs = |rule: &&crate::fleet::cluster::plan::RuleEdit| {
+    let differs = |rule: &&RuleEdit| {
         let refs = route["spec"]["rules"][rule.at]["backendRefs"].as_array();
         !refs.is_some_and(|refs| {
             refs.len() == rule.refs.len()

@@ -5,13 +5,14 @@
 
 use serde_json::json;
 
+use super::edit::{Edit, RuleEdit};
 use super::hpa::choosing;
 use super::keda;
 use super::mark::Mark;
 use super::nap;
 use super::pin;
 use super::place::{Autoscaler, Owner, Place, Rule};
-use super::plan::{Edit, Plan, RuleEdit, Step, annotate, merge};
+use super::plan::{Plan, Step, annotate, merge};
 use super::wake::{MIN_SCALE, STOP, scale};
 use crate::fleet::Backend;
 use crate::fleet::id::BackendId;

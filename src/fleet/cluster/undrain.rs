@@ -1,11 +1,12 @@
 //! Back in service on a cluster.
 
 use super::decide::{verify, wakes_to};
+use super::edit::{Edit, RuleEdit};
 use super::hpa::{choosing, choosing_again};
 use super::keda;
 use super::mark::{Before, Mark};
 use super::place::{Autoscaler, Place, Ref, Rule, Weighted};
-use super::plan::{Edit, Plan, RuleEdit, Step, annotate, merge};
+use super::plan::{Plan, Step, annotate, merge};
 use super::wake;
 use crate::fleet::Backend;
 

@@ -5,8 +5,9 @@ use std::sync::Arc;
 use chrono::{DateTime, Utc};
 
 use super::decide::{has_weight, marked, refusal};
+use super::edit::{Edit, RuleEdit};
 use super::place::{Ref, Rule, Weighted};
-use super::plan::{Edit, Plan, RuleEdit, Step};
+use super::plan::{Plan, Step};
 use crate::fleet::Fleet;
 use crate::fleet::id::{BackendId, ModelId};
 use crate::fleet::message::{Actor, Command, Refusal};

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use super::{Preview, RuleShares};
 use crate::fleet::Fleet;
 use crate::fleet::backend::Backend;
-use crate::fleet::cluster::plan::{Edit, Plan, Step};
+use crate::fleet::cluster::edit::{Edit, RuleEdit};
+use crate::fleet::cluster::plan::{Plan, Step};
 use crate::fleet::id::{BackendId, ModelId};
 use crate::fleet::model::{ColdPolicy, DataPath};
 
@@ -61,7 +62,7 @@ pub(super) fn weigh(fleet: &mut Fleet, plan: &Plan) {
 /// What a plan makes of the rules that it changes.
 fn rules(plan: &Plan) -> impl Iterator<Item = RuleShares> {
     let each = |edit: &Edit| {
-        let of = |rule: &crate::fleet::cluster::plan::RuleEdit| {
+        let of = |rule: &RuleEdit| {
             let was = rule.refs.iter().map(|it| it.1.unwrap_or(1));
             let was: u64 = was.map(u64::from).sum();
             let is: u64 = rule.refs.iter().map(|it| u64::from(it.2)).sum();

@@ -157,8 +157,12 @@ impl Fleet {
             .sum()
     }
 
-    /// The hosted share of what was answered over the last five minutes, 0 to 1; `None` when nothing was.
+    /// The hosted share of what was answered over the last five minutes, 0 to 1; `None` when nothing was, or where nobody
+    /// counts what a hosted backend answers.
     pub fn share_hosted(&self) -> Option<f64> {
+        if self.backends.iter().any(|b| b.goes_uncounted()) {
+            return None;
+        }
         let recent = self
             .history
             .iter()
@@ -172,6 +176,11 @@ impl Fleet {
 }
 
 impl Backend {
+    /// Requests go to it, and nobody counts them.
+    pub(super) fn goes_uncounted(&self) -> bool {
+        self.ledger.uncounted && self.weight > 0
+    }
+
     /// Dollars an hour now: allocated capacity, or the tokens of the last five minutes. `None` where the rate or price is unknown and applies.
     pub fn burn(&self, now: DateTime<Utc>) -> Option<Usd> {
         match self.hosted() {

@@ -1,6 +1,6 @@
 //! The passing of time: accrual, timers, and the figures that age.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
@@ -217,10 +217,16 @@ impl Fleet {
         for (among, n) in divided.iter().zip(answered) {
             *by_all.entry(*among).or_default() += n;
         }
+        // Beside one whose requests nobody counts no share is known.
+        let uncounted = divided.iter().zip(&self.backends);
+        let uncounted: HashSet<usize> = uncounted
+            .filter(|(_, b)| b.goes_uncounted())
+            .map(|(among, _)| *among)
+            .collect();
         let each = divided.iter().zip(answered);
         each.map(|(among, n)| {
             let all = by_all.get(among).copied().unwrap_or(0);
-            (all > 0).then(|| *n as f64 / all as f64)
+            (all > 0 && !uncounted.contains(among)).then(|| *n as f64 / all as f64)
         })
         .collect()
     }

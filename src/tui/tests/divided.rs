@@ -7,6 +7,7 @@ use chrono::TimeDelta;
 use crate::fleet::backend::{Hosted, Kind, Price};
 use crate::fleet::cluster::place::{Machine, Phase, Rule};
 use crate::fleet::cluster::{Cluster, Seen, SeenBackend, SeenModel};
+use crate::fleet::request::Usage;
 use crate::fleet::{BackendId, Command, Fleet, ModelId, Observation, preview};
 use crate::tui::app::{App, Screen};
 use crate::tui::event::{Effect, Event};
@@ -235,4 +236,27 @@ fn machines_without_a_reading_are_tiles_too() {
         cluster::shot("gpus-placed", &mut app, size);
     }
     assert_eq!(crate::tui::view::gpus::count(&app), 2 + 4);
+}
+
+#[test]
+fn beside_one_that_nobody_counts_no_share_is_known() {
+    let mut fleet = cluster::fleet();
+    let mut answered = |id: &str, time: &str| {
+        fleet.observe(Observation::Metered {
+            backend: id.into(),
+            requests: 5,
+            usage: Usage::default(),
+            counted: true,
+            at: at(time),
+        });
+        fleet.tick(at(time));
+        let own = fleet.backend(&"llm/llama".into()).unwrap().live.share;
+        (own, fleet.share_hosted())
+    };
+    assert_eq!(answered("llm/llama", "03:10:05"), (None, None));
+    assert_eq!(
+        answered("llm/azure", "03:10:06"),
+        (Some(0.5), Some(0.5)),
+        "its gateway counts"
+    );
 }

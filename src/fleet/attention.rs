@@ -81,14 +81,18 @@ impl Fleet {
         for b in &self.backends {
             *drained.entry(&b.model).or_insert(true) &= b.drained.is_some();
         }
+        // On a cluster nobody asks for what no route leads to.
+        let there = self.is_on_clusters();
         let models = self.models.iter();
+        let models = models.filter(|it| !there || !it.routes.is_empty());
+        let meets = if there { "fail" } else { "get 503" };
         let unserved = models.filter(|it| drained.get(&it.id).copied().unwrap_or(false));
         unserved
             .map(|model| Finding {
                 severity: Severity::Critical,
                 backend: model.backends.first().cloned(),
                 what: format!(
-                    "every backend of {} is out of service: its requests get 503",
+                    "every backend of {} is out of service: its requests {meets}",
                     model.id
                 ),
                 keys: vec![('u', "undrain".into())],

@@ -96,6 +96,18 @@ impl Bench {
         open
     }
 
+    /// A fleet in a runtime of its own, seen whole: with that runtime all of it is gone at once.
+    pub(crate) async fn mortal(&self) -> (tokio::runtime::Runtime, Open) {
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .enable_all()
+            .build()
+            .unwrap();
+        let open = runtime.spawn(self.reached().open(PACE)).await.unwrap();
+        open.seen_whole().await;
+        (runtime, open)
+    }
+
     /// A fleet that only begins to look, with settings of its own.
     pub(crate) async fn open(&self, change: impl FnOnce(&mut Settings)) -> Open {
         self.paced(PACE, change).await

@@ -100,14 +100,7 @@ async fn after_a_death(at: At) -> (Bench, World, Open) {
     };
     let world = bench.live(deaf);
     bench.until("pods that are ready", is_settled).await;
-    // A runtime of its own: nothing of it survives.
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .unwrap();
-    let first = runtime.spawn(bench.reached().open(20)).await.unwrap();
-    first.seen_whole().await;
+    let (runtime, first) = bench.mortal().await;
     let held = hold(&bench, at);
     let backend = BackendId::from(CHAT);
     first.ask(Command::Drain { backend }).await.unwrap();

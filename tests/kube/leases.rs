@@ -228,13 +228,7 @@ async fn what_a_dead_console_left_is_finished() {
 #[tokio::test]
 async fn what_a_dead_console_brought_back_by_half_is_brought_back_whole() {
     let (bench, world) = cluster().await;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .unwrap();
-    let first = runtime.spawn(bench.reached().open(20)).await.unwrap();
-    first.seen_whole().await;
+    let (runtime, first) = bench.mortal().await;
     first.ask(Command::Drain { backend: chat() }).await.unwrap();
     assert_eq!(first.ended("drain", 1).await, "done on fake");
     drop(world);

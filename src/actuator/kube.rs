@@ -6,6 +6,7 @@
 mod engines;
 mod lease;
 mod may;
+mod nudge;
 mod patience;
 mod running;
 mod tell;
@@ -207,7 +208,7 @@ impl Hand {
                 }
             };
             // Without a lease nothing was held for it either: what was asked for stands.
-            let stands = matches!(step, Step::Gone | Step::Ready)
+            let stands = matches!(step, Step::Gone | Step::Ready | Step::Scaling)
                 || matches!(step, Step::Answers) && !plan.holds_lease;
             if let (Err(why), true) = (&result, stands) {
                 // The pods go on their way: to take it back now would be another change of mind.

@@ -172,6 +172,7 @@ fn add_backend(
     };
     let pin = c.pinned.as_ref().map(|reason| Pin {
         until: None,
+        exactly: None,
         reason: reason.clone(),
         by: "config".into(),
     });

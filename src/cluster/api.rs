@@ -202,7 +202,7 @@ impl Api {
         Ok(String::from_utf8_lossy(&bytes).into_owned())
     }
 
-    /// Passes a call on to a pod through the API's own proxy, and gives back what the pod said.
+    /// Passes a call on to a pod or a Service through the API's own proxy, and gives back what it said.
     ///
     /// # Errors
     /// Where it said something else than success within `limit`.
@@ -210,10 +210,12 @@ impl Api {
         &self,
         method: Method,
         path: &str,
+        headers: &[(&str, &str)],
         body: Option<&Value>,
         limit: Duration,
     ) -> Result<Vec<u8>, Fault> {
         let request = Request::builder().method(method).uri(path);
+        let request = headers.iter().fold(request, |it, (k, v)| it.header(*k, *v));
         let request = match body {
             Some(body) => {
                 let request = request.header(header::CONTENT_TYPE, "application/json");

@@ -201,10 +201,25 @@ impl SleepWay {
 pub struct Pin {
     /// `None`: until somebody lifts it.
     pub until: Option<DateTime<Utc>>,
+    /// At so many replicas, no more and no less; `None`: at as many as there were at least.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exactly: Option<u32>,
     /// Why.
     pub reason: String,
     /// Who.
     pub by: String,
+}
+
+impl Pin {
+    /// ` at exactly 3`, where it is so, for a sentence.
+    pub fn exact(&self) -> String {
+        exact(self.exactly)
+    }
+}
+
+/// ` at exactly 3`, where it is so, for a sentence.
+pub(in crate::fleet) fn exact(replicas: Option<u32>) -> String {
+    replicas.map_or_else(String::new, |n| format!(" at exactly {n}"))
 }
 
 /// Taken out of service by an operator.

@@ -39,6 +39,7 @@ use super::id::{BackendId, ModelId};
 pub use decide::{LONGEST_NAME, is_workload, lease_of, wakes_to};
 pub use hpa::is_plain;
 pub use permitted::Need;
+pub use pin::holds_exactly;
 use place::{Machine, Place, Rule};
 pub use undo::Back;
 pub use wake::{MIN_SCALE, STOP};

@@ -261,6 +261,10 @@ pub enum Command {
         /// Until when.
         until: Option<DateTime<Utc>>,
 
+        /// At so many replicas, no more and no less; `None`: at as many as there are at least.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        exactly: Option<u32>,
+
         /// Why, in plain words.
         reason: String,
     },

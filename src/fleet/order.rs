@@ -155,10 +155,12 @@ impl Fleet {
             Command::Pin {
                 backend,
                 until,
+                exactly,
                 reason,
             } => {
                 let pin = Pin {
                     until: *until,
+                    exactly: *exactly,
                     reason: reason.clone(),
                     by: name,
                 };
@@ -313,6 +315,7 @@ impl Fleet {
             Command::Pin {
                 backend,
                 until,
+                exactly,
                 reason,
             } => {
                 let b = own(backend, "be pinned")?;
@@ -335,6 +338,12 @@ impl Fleet {
                     return refuse(
                         format!("{backend} is out of service"),
                         "undrain it first (u), then pin it",
+                    );
+                }
+                if exactly.is_some() && b.place.is_none() {
+                    return refuse(
+                        format!("{backend} has no number of replicas"),
+                        "pin it without one: it is kept warm",
                     );
                 }
                 if b.sleep_way() == SleepWay::Never && matches!(b.state, State::Failed(_)) {
@@ -458,6 +467,7 @@ impl Fleet {
             pin_of(backend).map(|p| Command::Pin {
                 backend: backend.clone(),
                 until: p.until,
+                exactly: p.exactly,
                 reason: p.reason,
             })
         };

@@ -139,6 +139,7 @@ impl Fleet {
             b.scheduled = Some(from);
             b.pin = Some(Pin {
                 until: Some(until),
+                exactly: None,
                 reason,
                 by: "schedule".into(),
             });

@@ -72,7 +72,12 @@ impl Fleet {
                 let until = pin.until.map_or(String::new(), |until| {
                     format!(" until {}", until.format("%a %H:%M:%S"))
                 });
-                format!(", pinned by {}{until}: {}", pin.by, pin.reason)
+                format!(
+                    ", pinned{} by {}{until}: {}",
+                    pin.exact(),
+                    pin.by,
+                    pin.reason
+                )
             });
             format!("{state}{drained}{pin}")
         };

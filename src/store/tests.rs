@@ -31,6 +31,7 @@ fn desired(weight: u32) -> Desired {
         configured: 65,
         pin: Some(Pin {
             until: Some(at(900)),
+            exactly: None,
             reason: "demo".into(),
             by: "ann".into(),
         }),

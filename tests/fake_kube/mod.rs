@@ -11,6 +11,7 @@
 )]
 
 mod access;
+mod activator;
 mod answer;
 mod control;
 mod controllers;

@@ -11,6 +11,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 
+use super::activator;
 use super::failure::{Answer, Failure, typed};
 use super::inner::Inner;
 use super::request::{Request, Target};
@@ -48,6 +49,7 @@ pub(super) async fn proxy(inner: &Arc<Inner>, request: &Request, target: &Target
     let object = known
         .ok_or_else(|| Failure::not_found(target.kind, name))?
         .value();
+    let is_service = target.kind.plural == "services";
     let place = format!("{namespace}/{name}");
     let far = {
         let all = inner.far();
@@ -66,7 +68,10 @@ pub(super) async fn proxy(inner: &Arc<Inner>, request: &Request, target: &Target
             Ok(typed(status, &media, body))
         }
         Some(Answerer::Upstream(url)) => forward(&url, path, request).await,
-        None if target.kind.plural == "services" => Err(Failure::unavailable(format!(
+        None if is_service && activator::knows(inner, &namespace, name) => {
+            activator::hold(inner, request).await
+        }
+        None if is_service => Err(Failure::unavailable(format!(
             "no endpoints available for service \"{name}\""
         ))),
         None => Err(unreachable(&object, port)),

@@ -22,7 +22,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::engines::Engines;
-use super::world::{self, Manners, World, is_settled};
+use super::world::{self, Who, World, is_settled};
 use super::yard;
 use crate::fake_kube::FakeKube;
 
@@ -59,14 +59,14 @@ impl Bench {
 
     /// Has everybody else on it at work, and waits for the pods.
     pub(crate) async fn lively(&self) -> World {
-        let world = self.live(Manners::default());
+        let world = self.live(&[]);
         self.until("pods that are ready", is_settled).await;
         world
     }
 
-    /// Has everybody else on it at work.
-    pub(crate) fn live(&self, manners: Manners) -> World {
-        world::live(&self.fake, &self.engines, manners)
+    /// Has everybody else on it at work, but for some.
+    pub(crate) fn live(&self, without: &[Who]) -> World {
+        world::live(&self.fake, &self.engines, without)
     }
 
     pub(crate) fn on(fake: FakeKube) -> Self {

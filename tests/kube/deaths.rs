@@ -7,7 +7,7 @@ use fleetctl::fleet::{BackendId, Command};
 use serde_json::{Value, json};
 
 use super::bench::{Bench, Open};
-use super::world::{Manners, World, is_settled};
+use super::world::{Who, World, is_settled};
 use super::yard::{policy, replicas, weights};
 use crate::fake_kube::{FakeKube, FaultGuard, on};
 
@@ -94,9 +94,10 @@ fn is_at(fake: &FakeKube, open: &Open, at: At) -> bool {
 /// A console is killed there, and another one comes after.
 async fn after_a_death(at: At) -> (Bench, World, Open) {
     let bench = cluster().await;
-    let deaf = Manners {
-        gateways_obey: at != At::Weightless,
-        ..Manners::default()
+    let deaf: &[Who] = if at == At::Weightless {
+        &[Who::Gateways]
+    } else {
+        &[]
     };
     let world = bench.live(deaf);
     bench.until("pods that are ready", is_settled).await;
@@ -115,7 +116,7 @@ async fn after_a_death(at: At) -> (Bench, World, Open) {
         it.arriving = 0.0;
     });
     drop(world);
-    let world = bench.live(Manners::default());
+    let world = bench.live(&[]);
     // 30 s later, as it is for whoever looks at the lease.
     let long_ago: DateTime<Utc> = "2026-11-20T03:00:00Z".parse().unwrap();
     let renewed = long_ago.to_rfc3339_opts(chrono::SecondsFormat::Micros, true);

@@ -7,7 +7,7 @@ use fleetctl::fleet::{BackendId, Command};
 use serde_json::{Value, json};
 
 use super::bench::{Bench, Open};
-use super::world::{Manners, World};
+use super::world::{Who, World};
 use super::yard::{policy, replicas, weights};
 use crate::fake_kube::{FakeKube, on};
 
@@ -232,11 +232,7 @@ async fn what_a_dead_console_brought_back_by_half_is_brought_back_whole() {
     first.ask(Command::Drain { backend: chat() }).await.unwrap();
     assert_eq!(first.ended("drain", 1).await, "done on fake");
     drop(world);
-    let slow = Manners {
-        pods_start: false,
-        ..Manners::default()
-    };
-    let world = bench.live(slow);
+    let world = bench.live(&[Who::Kubelet]);
     first
         .ask(Command::Undrain { backend: chat() })
         .await
@@ -250,7 +246,7 @@ async fn what_a_dead_console_brought_back_by_half_is_brought_back_whole() {
     drop(world);
     bench.fake.delete(LEASE);
     let second = bench.fleet().await;
-    let _world = bench.live(Manners::default());
+    let _world = bench.live(&[]);
     second
         .sees(CHAT, "shows what was left", |b| {
             let mark = b.place.as_ref().and_then(|it| it.mark.as_ref());

@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::bench::{Bench, Open};
-use super::world::{Manners, is_settled};
+use super::world::{Who, is_settled};
 use super::{told, yard};
 use crate::fake_kube::{Call, FaultGuard, on};
 
@@ -49,12 +49,9 @@ struct Story {
     have: Vec<String>,
     /// What happens, in order, see [`Telling::step`].
     steps: Vec<String>,
-    /// Gateways do not take what changes.
+    /// Who stands still.
     #[serde(default)]
-    gateways_are_deaf: bool,
-    /// Pods do not start by themselves.
-    #[serde(default)]
-    pods_wait: bool,
+    without: Vec<Who>,
     /// Waits are so many times shorter.
     #[serde(default)]
     pace: Option<u32>,
@@ -132,12 +129,8 @@ async fn tell(path: PathBuf, blessing: bool) -> Option<String> {
     for line in &story.have {
         yard::put(&bench.fake, line);
     }
-    let manners = Manners {
-        pods_start: !story.pods_wait,
-        gateways_obey: !story.gateways_are_deaf,
-    };
-    let _world = bench.live(manners);
-    if !story.pods_wait {
+    let _world = bench.live(&story.without);
+    if !story.without.contains(&Who::Kubelet) {
         bench.until("pods that are ready", is_settled).await;
     }
     let naps = |settings: &mut Settings| {
@@ -314,7 +307,8 @@ impl Telling {
         let calls = self.bench.fake.take_calls();
         let mut writes = Vec::new();
         for it in calls {
-            if !it.is_write() {
+            // A request that wakes is no reading.
+            if !it.is_write() && it.resource != "services/proxy" {
                 assert!(is_needed(&it), "read without need: {it:?}");
                 continue;
             }
@@ -409,8 +403,10 @@ fn command(text: &str) -> Command {
         "sleep" => Command::Sleep { backend },
         "drain" => Command::Drain { backend },
         "undrain" => Command::Undrain { backend },
+        // `pin llm/chat`, `pin llm/chat 3` for exactly so many.
         "pin" => Command::Pin {
-            backend,
+            exactly: rest.split_once(' ').map(|(_, n)| n.parse().unwrap()),
+            backend: rest.split(' ').next().unwrap().into(),
             until: None,
             reason: "demo".into(),
         },

@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -13,22 +14,18 @@ use super::engines::Engines;
 use super::yard::{HERE, belonging, statefulset};
 use crate::fake_kube::{Controllers, FakeKube, fixtures};
 
-/// How they behave.
-#[derive(Clone, Debug)]
-pub(crate) struct Manners {
-    /// Pods come up by themselves.
-    pub(crate) pods_start: bool,
-    /// Gateways take a route that changed.
-    pub(crate) gateways_obey: bool,
-}
-
-impl Default for Manners {
-    fn default() -> Self {
-        Self {
-            pods_start: true,
-            gateways_obey: true,
-        }
-    }
+/// Who may stand still, or be missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Who {
+    /// Pods do not come up by themselves.
+    Kubelet,
+    /// Gateways do not take what changes.
+    Gateways,
+    /// HorizontalPodAutoscalers have no metrics.
+    Metrics,
+    /// Knative is older than 1.21: what is written on a revision reaches nobody.
+    Revisions,
 }
 
 /// They at work; dropped, they stop.
@@ -37,15 +34,16 @@ pub(crate) struct World {
     _controllers: Controllers,
 }
 
-/// Sets them to work.
-pub(crate) fn live(fake: &Arc<FakeKube>, engines: &Engines, manners: Manners) -> World {
+/// Sets them to work, but for some.
+pub(crate) fn live(fake: &Arc<FakeKube>, engines: &Engines, without: &[Who]) -> World {
+    let without = without.to_vec();
     let engines = engines.clone();
     let controllers = fake.controllers();
     let fake = Arc::clone(fake);
     let task = tokio::spawn(async move {
         loop {
             let before = fake.version();
-            turn(&fake, &engines, &manners);
+            turn(&fake, &engines, &without);
             let moved = |it: &FakeKube| it.version() != before;
             fake.wait_for(moved, Duration::from_secs(3600)).await;
         }
@@ -91,21 +89,25 @@ fn name(it: &Value) -> &str {
     text(it, "/metadata/name")
 }
 
-fn turn(fake: &FakeKube, engines: &Engines, manners: &Manners) {
-    if manners.pods_start {
+fn turn(fake: &FakeKube, engines: &Engines, without: &[Who]) {
+    let has = |who| !without.contains(&who);
+    if has(Who::Kubelet) {
         for pod in fake.all("pods") {
             if pod["spec"]["nodeName"].is_null() {
                 bring_up(fake, engines, &pod);
             }
         }
     }
-    if manners.gateways_obey {
+    if has(Who::Gateways) {
         gateways(fake);
     }
+    hpas(fake, has(Who::Metrics));
     keda(fake);
     kaito(fake);
     kserve(fake);
-    knative(fake);
+    if has(Who::Revisions) {
+        knative(fake);
+    }
 }
 
 /// A pod comes up, and has a page.
@@ -187,17 +189,45 @@ fn gateways(fake: &FakeKube) {
     }
 }
 
+/// HorizontalPodAutoscalers stop where there are no replicas, and where there are no metrics.
+fn hpas(fake: &FakeKube, metrics_come: bool) {
+    for it in fake.all("horizontalpodautoscalers") {
+        let Some(now) = replicas(fake, &target(&it)) else {
+            continue;
+        };
+        let (status, reason) = match (now, metrics_come) {
+            (0, _) => ("False", "ScalingDisabled"),
+            (_, false) => ("False", "FailedGetPodsMetric"),
+            (_, true) => ("True", "ValidMetricFound"),
+        };
+        let mut new = it["status"].clone();
+        for condition in new["conditions"].as_array_mut().into_iter().flatten() {
+            if condition["type"] == "ScalingActive" {
+                condition["status"] = status.into();
+                condition["reason"] = reason.into();
+            }
+        }
+        let path = format!("horizontalpodautoscalers/{HERE}/{}", name(&it));
+        settle(fake, &path, &json!({"status": new}));
+    }
+}
+
+/// What an autoscaler scales.
+fn target(it: &Value) -> String {
+    let target = &it["spec"]["scaleTargetRef"];
+    let plural = match text(target, "/kind") {
+        "InferenceSet" => "inferencesets",
+        "StatefulSet" => "statefulsets",
+        "LeaderWorkerSet" => "leaderworkersets",
+        _ => "deployments",
+    };
+    format!("{plural}/{HERE}/{}", text(target, "/name"))
+}
+
 /// KEDA: what it is paused at, and its least number; its triggers are silent, and a forced activation is at its next poll.
 fn keda(fake: &FakeKube) {
     for it in fake.all("scaledobjects") {
-        let target = &it["spec"]["scaleTargetRef"];
-        let plural = match text(target, "/kind") {
-            "InferenceSet" => "inferencesets",
-            "StatefulSet" => "statefulsets",
-            "LeaderWorkerSet" => "leaderworkersets",
-            _ => "deployments",
-        };
-        let path = format!("{plural}/{HERE}/{}", text(target, "/name"));
+        let path = target(&it);
         let Some(now) = replicas(fake, &path) else {
             continue;
         };

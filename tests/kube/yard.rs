@@ -231,6 +231,10 @@ fn revision(fake: &FakeKube, name: &str, service: &str, replicas: u32) {
         "spec": {"containers": [{"name": "user-container", "image": "vllm/vllm-openai:v0.14.1"}]},
     }));
     fake.put(belonging(&format!("{name}-deployment"), replicas, &labels));
+    // It leads to the activator, and to pods once there are some: Knative writes its endpoints itself.
+    let mut service = fixtures::service(HERE, name);
+    service["spec"].as_object_mut().unwrap().remove("selector");
+    fake.put(service);
 }
 
 /// A KServe LLMInferenceService; with `scaled` an autoscaler has its replicas.

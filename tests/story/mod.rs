@@ -343,6 +343,7 @@ impl Given {
             weight: self.weight,
             pin: self.pin.as_ref().map(|reason| Pin {
                 until: None,
+                exactly: None,
                 reason: reason.clone(),
                 by: "config".into(),
             }),
@@ -512,6 +513,7 @@ fn command(text: &str, fleet: &Fleet) -> Command {
         "unpin" => Command::Unpin { backend: backend() },
         "pin" => Command::Pin {
             backend: backend(),
+            exactly: None,
             until: words[2]
                 .parse()
                 .ok()

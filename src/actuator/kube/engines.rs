@@ -224,7 +224,7 @@ impl Hand {
             "/api/v1/namespaces/{namespace}/pods/{}:{}/proxy{path}",
             pod.name, place.port
         );
-        self.api.pass(method, &path, body, limit).await
+        self.api.pass(method, &path, &[], body, limit).await
     }
 }
 

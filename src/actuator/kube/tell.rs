@@ -51,7 +51,7 @@ pub(super) async fn tell(api: &Api, plan: &Plan, failed: Option<&Failure>) {
         (None, "pin") => (
             "Normal",
             "FleetPinned",
-            format!("pinned by {by}: {}", plan.mark.reason),
+            format!("pinned{} by {by}: {}", plan.mark.exact(), plan.mark.reason),
         ),
         (None, "unpin") => ("Normal", "FleetUnpinned", format!("pin lifted by {by}")),
         (None, _) => (

@@ -9,7 +9,7 @@ use super::Hand;
 use super::engines::Answered;
 use crate::fleet::cluster::edit::Edit;
 use crate::fleet::cluster::object::Object;
-use crate::fleet::cluster::place::{FROM_PROMETHEUS, Phase, Place, Rule};
+use crate::fleet::cluster::place::{Autoscaler, FROM_PROMETHEUS, Phase, Place, Rule};
 use crate::fleet::cluster::plan::{Plan, Step};
 use crate::fleet::{Backend, BackendId, Fleet, State};
 
@@ -31,6 +31,8 @@ const GONE: Duration = Duration::from_secs(300);
 const ASKED: Duration = Duration::from_secs(60);
 /// How long a wake that has to be let go of afterwards is waited for.
 const READY: Duration = Duration::from_secs(3600);
+/// How long an autoscaler may take to scale again: it looks every 15 s, and metrics of new pods come a little later.
+const SCALING: Duration = Duration::from_secs(120);
 
 impl Hand {
     pub(super) async fn wait(&self, plan: &Plan, step: &Step) -> Result<(), String> {
@@ -77,8 +79,40 @@ impl Hand {
                 }
                 Ok(())
             }
+            (Step::Nudge { revision }, Some(id)) => self.nudge(plan, step, id, revision).await,
+            (Step::Scaling, Some(id)) => self.until_scaling(id).await,
             _ => Ok(()),
         }
+    }
+
+    /// Until its HorizontalPodAutoscaler says that it scales; one that is not there any more has no say.
+    async fn until_scaling(&self, id: &BackendId) -> Result<(), String> {
+        let mut last = None;
+        let scales = |fleet: &Fleet| {
+            let place = fleet.backend(id).and_then(|b| b.place.as_deref());
+            let Some(Autoscaler::Hpa {
+                object, scaling, ..
+            }) = place.map(|it| &it.autoscaler)
+            else {
+                return true;
+            };
+            last = Some((object.clone(), scaling.clone()));
+            *scaling == Some(Ok(()))
+        };
+        if self.until(SCALING, scales).await.is_ok() {
+            return Ok(());
+        }
+        let Some((object, scaling)) = last else {
+            return Ok(());
+        };
+        let why = match scaling {
+            Some(Err(why)) => why,
+            Some(Ok(())) | None => "it has not said that it does".into(),
+        };
+        Err(format!(
+            "it is up, and {object} does not scale it after {} s: {why}; `kubectl describe` of it says more",
+            SCALING.as_secs()
+        ))
     }
 
     async fn until_programmed(&self, plan: &Plan, route: &Object) -> Result<(), String> {

@@ -11,7 +11,7 @@ use super::running::Turn;
 use crate::cluster::Fault;
 use crate::fleet::cluster::edit::{Edit, RuleEdit};
 use crate::fleet::cluster::mark;
-use crate::fleet::cluster::object::Object;
+use crate::fleet::cluster::object::{Kind, Object};
 use crate::fleet::cluster::plan::{Plan, Planned, Step, Write, scale};
 
 impl Hand {
@@ -110,6 +110,10 @@ impl Hand {
     /// Sends a write, and notes where nothing said whether it was done.
     async fn send(&self, write: &Write, dry: bool, tried: &mut Tried) -> Result<(), Fault> {
         let done = self.api.write(write, dry).await;
+        // A pod that went meanwhile needs nothing any more.
+        if write.object.kind == Kind::Pod && matches!(done, Err(Fault::Absent(_))) {
+            return Ok(());
+        }
         if let Err(fault) = &done {
             tried.unsure |= !dry && fault.is_unsure();
         }
@@ -162,6 +166,8 @@ impl Hand {
             Step::Post { .. }
             | Step::Napping { .. }
             | Step::Answers
+            | Step::Scaling
+            | Step::Nudge { .. }
             | Step::Programmed { .. }
             | Step::Silent
             | Step::Idle

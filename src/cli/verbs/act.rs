@@ -47,6 +47,9 @@ pub(in crate::cli) struct Pin {
     /// For how long, like 90m, 4h or 2d; without it, until `unpin`
     #[arg(long = "for", value_name = "SPAN", value_parser = humantime::parse_duration)]
     span: Option<Duration>,
+    /// At this many replicas, no more and no less; without it, at least as many as there are. Only KEDA holds a number
+    #[arg(long, value_name = "REPLICAS")]
+    exactly: Option<u32>,
     /// Why: the others will read it
     #[arg(long, short)]
     reason: String,
@@ -152,6 +155,7 @@ pub(super) fn command<'v>(
             let command = Command::Pin {
                 backend: names::backend(fleet, &pin.backend)?.id.clone(),
                 until,
+                exactly: pin.exactly,
                 reason: pin.reason.clone(),
             };
             (command, (&pin.how, None))

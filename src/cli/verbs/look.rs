@@ -118,12 +118,13 @@ fn row(fleet: &Fleet, b: &Backend) -> Vec<String> {
             .map_or("?".to_owned(), |burn| burn.to_string()),
         b.pin.as_ref().map_or(String::new(), |pin| match pin.until {
             Some(until) => format!(
-                "{} ({}, until {})",
+                "{} ({}{}, until {})",
                 pin.reason,
                 pin.by,
+                pin.exact(),
                 until.format("%a %H:%M")
             ),
-            None => format!("{} ({})", pin.reason, pin.by),
+            None => format!("{} ({}{})", pin.reason, pin.by, pin.exact()),
         }),
     ]
 }

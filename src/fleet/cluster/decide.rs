@@ -9,7 +9,7 @@ use super::keda;
 use super::mark::{Before, Mark};
 use super::object::{Kind, Object};
 use super::pin;
-use super::place::{Autoscaler, Phase, Place, Rule};
+use super::place::{Autoscaler, Owner, Phase, Place, Rule};
 use super::plan::{Plan, Planned, Step};
 use super::sleep;
 use super::undrain::undrain;
@@ -108,7 +108,8 @@ impl Fleet {
                 plan.mark.prev.min = left.and_then(|mark| mark.prev.min);
                 wake::wake(plan, b, place, wakes_to(place), b.pin.is_none())?;
                 // Under a lease somebody waits anyway; the autoscaler has it back once it answers.
-                verify(plan);
+                verify(plan, place);
+                scaling(plan, place);
                 Ok(())
             }
             Command::Sleep { .. } => {
@@ -149,16 +150,23 @@ impl Fleet {
                 sleep::drain(plan, b, place, &rules, healthy, force)
             }
             Command::Undrain { .. } => undrain(plan, b, place, &rules),
-            Command::Pin { until, reason, .. } => {
+            Command::Pin {
+                until,
+                exactly,
+                reason,
+                ..
+            } => {
                 plan.mark.until = *until;
+                plan.mark.exactly = *exactly;
                 plan.mark.reason.clone_from(reason);
-                let keep = wakes_to(place).max(place.ready);
+                let keep = exactly.unwrap_or_else(|| wakes_to(place).max(place.ready));
                 // A pin that is renewed ends where the first one began.
                 let pinned = place.pin.as_ref();
                 plan.mark.prev =
                     pinned.map_or_else(|| pin::before(place), |mark| mark.prev.clone());
                 pin::pin(plan, place, keep)?;
-                if matches!(b.state, State::Asleep { .. } | State::Failed(_)) {
+                // KEDA itself goes to the number that it holds.
+                if exactly.is_none() && matches!(b.state, State::Asleep { .. } | State::Failed(_)) {
                     pin::wake_up(plan, b, place, keep)?;
                 }
                 Ok(())
@@ -337,13 +345,20 @@ fn unfinished<'a>(b: &Backend, place: &'a Place, rules: &[&'a Rule], op: &str) -
 }
 
 /// Has a wake end when the engine answers: after the wait for a pod, where there is one.
-pub(super) fn verify(plan: &mut Plan) {
+pub(super) fn verify(plan: &mut Plan, place: &Place) {
     let ready = |it: &Planned| matches!(it.step, Step::Ready | Step::Napping { .. });
     let after = plan.steps.iter().position(ready);
-    let at = after.unwrap_or_else(|| {
+    let mut at = after.unwrap_or_else(|| {
         plan.then(Step::Ready);
         plan.steps.len() - 1
     });
+    if let (Some(revision), Step::Ready) = (place.revision(), &plan.steps[at].step) {
+        let step = Step::Nudge {
+            revision: revision.object.clone(),
+        };
+        plan.steps.insert(at, Planned { step, back: None });
+        at += 1;
+    }
     let answers = Planned {
         step: Step::Answers,
         back: None,
@@ -351,6 +366,15 @@ pub(super) fn verify(plan: &mut Plan) {
     plan.steps.insert(at + 1, answers);
     // It is up and answers: what is left to do does not take it down again.
     plan.kept_from = Some(at + 2);
+}
+
+/// Has what wakes it end when its HorizontalPodAutoscaler has it again: that stops where there are no replicas.
+pub(super) fn scaling(plan: &mut Plan, place: &Place) {
+    let owner = &place.owner;
+    let made = matches!(owner, Owner::InferenceService { class, .. } if **class == *"hpa");
+    if made || matches!(place.autoscaler, Autoscaler::Hpa { .. }) {
+        plan.then(Step::Scaling);
+    }
 }
 
 /// Whether the kind is operated as a whole by what owns it.

@@ -50,8 +50,8 @@ fn as_now<'a>(place: &'a Place, keys: &[&'a str]) -> Vec<(&'a str, Option<&'a st
 pub(super) fn before(place: &Place) -> Vec<(String, Option<String>)> {
     let stands = |key: &str| now(place, key).map(ToOwned::to_owned);
     let mut all = vec![(PAUSED.to_owned(), stands(PAUSED))];
-    // Nothing to give back is not written down.
-    if let Some(held) = stands(PAUSED_REPLICAS) {
+    // Nothing to give back is not written down; and what a pin holds goes with the pin.
+    if let (Some(held), None) = (stands(PAUSED_REPLICAS), &place.pin) {
         all.push((PAUSED_REPLICAS.to_owned(), Some(held)));
     }
     all
@@ -300,6 +300,9 @@ pub(super) fn pin(
     replicas: u32,
 ) -> (Value, String) {
     warn_of_pause(plan, place, &[PAUSED_REPLICAS, PAUSED]);
+    if plan.mark.exactly.is_some() {
+        return exactly(plan, place, replicas);
+    }
     if version.is_none() {
         plan.warnings.push(
             "KEDA's version is not seen from here; before 2.18 this pin holds nothing".into(),
@@ -319,6 +322,32 @@ pub(super) fn pin(
         set[PAUSED_IN] = "true".into();
     }
     (set, format!("have KEDA keep at least {replicas}"))
+}
+
+/// The same of a pin at exactly so many: no autoscaling at all.
+fn exactly(plan: &mut Plan, place: &Place, replicas: u32) -> (Value, String) {
+    plan.warnings
+        .push("KEDA scales it neither up nor down while it is pinned at a number".into());
+    if replicas < place.ready {
+        let less = place.ready - replicas;
+        let ends = if less == 1 { "ends" } else { "end" };
+        let cut = if place.ends_gently {
+            "what runs there ends first, as far as its grace period goes"
+        } else {
+            "what runs there is cut"
+        };
+        plan.warnings.push(format!(
+            "{less} of its {} replicas {ends}: {cut}",
+            place.ready
+        ));
+    }
+    let mut set = json!({PAUSED_REPLICAS: replicas.to_string()});
+    // What an earlier pin set, this one replaces.
+    if place.pin.is_some() {
+        set[FORCE] = Value::Null;
+        set[PAUSED_IN] = Value::Null;
+    }
+    (set, format!("have KEDA hold it at {replicas}"))
 }
 
 /// What a pin may set, as it stands now; `frozen`: without what freezes it.

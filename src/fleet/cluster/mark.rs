@@ -4,6 +4,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
 use super::place::{Rule, Weighted};
+use crate::fleet::backend::exact;
 use crate::fleet::clean;
 
 /// The annotation's key. Its value is a [`Mark`] as JSON; the last operation only.
@@ -46,6 +47,9 @@ pub struct Mark {
     /// What a least number was set to, so that what somebody else wrote since is not undone.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub set: Option<u32>,
+    /// The number that a pin holds it at, where it holds it at one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exactly: Option<u32>,
     /// The weights that were set, so that it can be told whether they still stand.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub to: Vec<Weighted>,
@@ -102,6 +106,11 @@ impl Mark {
         }
     }
 
+    /// ` at exactly 3`, where a pin holds it so, for a sentence.
+    pub fn exact(&self) -> String {
+        exact(self.exactly)
+    }
+
     /// Who did it, and as whom to the cluster.
     pub fn who(&self) -> String {
         match &self.user {
@@ -155,6 +164,7 @@ impl Mark {
             done: _,
             undone: _,
             set: _,
+            exactly: _,
             to,
             prev,
         } = self;

@@ -45,8 +45,54 @@ struct Hold {
     why: String,
 }
 
+/// Whether it can be held at exactly so many: only KEDA does that, and only where its ScaledObject is nobody's who makes
+/// it anew.
+fn exact(place: &Place, replicas: u32) -> Result<(), (String, String)> {
+    let least = "pin it without a number: then it is kept at as many as there are, or more";
+    if replicas == 0 {
+        return Err((
+            "a pin keeps it up: it needs at least 1".into(),
+            "put it to sleep (s) to have none".into(),
+        ));
+    }
+    match (&place.owner, &place.autoscaler) {
+        (Owner::Itself | Owner::InferenceSet(_), Autoscaler::Keda { object, max, .. }) => {
+            if replicas > *max {
+                return Err((
+                    format!("{object} allows {max} at most"),
+                    format!("pin at most {max}, or raise its maxReplicaCount"),
+                ));
+            }
+            Ok(())
+        }
+        (Owner::Itself, Autoscaler::None) => Err((
+            "nothing changes its number of replicas: there is none to hold".into(),
+            "scale it, and pin it without a number".into(),
+        )),
+        (_, Autoscaler::Hpa { object, .. }) => Err((
+            format!("{object} keeps a least number, not an exact one"),
+            least.into(),
+        )),
+        _ => Err((
+            format!(
+                "{} keeps a least number, not an exact one",
+                place.owned_by()
+            ),
+            least.into(),
+        )),
+    }
+}
+
+/// Whether a pin can hold it at a number.
+pub fn holds_exactly(place: &Place) -> bool {
+    exact(place, 1).is_ok()
+}
+
 /// How `replicas` are kept up.
 fn hold(plan: &mut Plan, place: &Place, replicas: u32) -> Result<Hold, (String, String)> {
+    if plan.mark.exactly.is_some() {
+        exact(place, replicas)?;
+    }
     if let Some(revision) = place.revision() {
         let annotations =
             |text: Option<&str>| json!({"metadata": {"annotations": {MIN_SCALE: text}}});

@@ -174,8 +174,9 @@ pub enum Autoscaler {
         /// Nothing else of its behavior is anybody's own.
         #[serde(default)]
         plain: bool,
-        /// Why it is not active, where it says so.
-        inactive: Option<Box<str>>,
+        /// Whether it scales (`ScalingActive`), or why not; `None` where it has not said.
+        #[serde(default)]
+        scaling: Option<Result<(), Box<str>>>,
     },
     /// A KEDA ScaledObject.
     Keda {

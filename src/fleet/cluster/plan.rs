@@ -103,6 +103,8 @@ pub enum Step {
     },
     /// Has one token said by the engine: it is ready when it answers, not when it says so.
     Answers,
+    /// Waits until its HorizontalPodAutoscaler says that it scales: one whose target had no replicas had stopped.
+    Scaling,
     /// Waits until every gateway has the route as it stands, and for it to spread.
     Programmed {
         /// Which.
@@ -116,6 +118,12 @@ pub enum Step {
     Gone,
     /// Waits until a pod is ready.
     Ready,
+    /// Waits until replicas are asked for; where nobody does, one request through the revision's Service has Knative do
+    /// it. Before Knative 1.21 what is written on a revision does not reach its autoscaler.
+    Nudge {
+        /// Which revision.
+        revision: Object,
+    },
 }
 
 /// One write, as the API gets it.
@@ -174,11 +182,13 @@ impl Step {
             Self::Post { .. }
             | Self::Napping { .. }
             | Self::Answers
+            | Self::Scaling
             | Self::Programmed { .. }
             | Self::Silent
             | Self::Idle
             | Self::Gone
-            | Self::Ready => None,
+            | Self::Ready
+            | Self::Nudge { .. } => None,
         }
     }
 
@@ -221,11 +231,13 @@ impl Step {
             | Self::Post { .. }
             | Self::Napping { .. }
             | Self::Answers
+            | Self::Scaling
             | Self::Programmed { .. }
             | Self::Silent
             | Self::Idle
             | Self::Gone
-            | Self::Ready => {}
+            | Self::Ready
+            | Self::Nudge { .. } => {}
         }
     }
 
@@ -242,11 +254,15 @@ impl Step {
             Self::Napping { asleep: true } => "wait until every engine sleeps".into(),
             Self::Napping { asleep: false } => "wait until every engine is awake".into(),
             Self::Answers => "have one token answered".into(),
+            Self::Scaling => "wait until its autoscaler is active".into(),
             Self::Programmed { route } => format!("wait until the gateways have {route}"),
             Self::Silent => "wait until nothing new arrives".into(),
             Self::Idle => "wait for two idle readings of every pod".into(),
             Self::Gone => "wait until its pods are gone".into(),
             Self::Ready => "wait until a pod is ready".into(),
+            Self::Nudge { .. } => {
+                "wait until Knative starts it, with one request where it does not".into()
+            }
         }
     }
 }

@@ -148,6 +148,7 @@ impl Fleet {
         let mark = place.mark.as_ref().filter(|mark| mark.stands());
         b.pin = place.pin.as_ref().map(|it| Pin {
             until: it.until,
+            exactly: it.exactly,
             reason: it.reason.clone(),
             by: it.by.clone(),
         });

@@ -1,6 +1,6 @@
 //! Back in service on a cluster.
 
-use super::decide::{verify, wakes_to};
+use super::decide::{scaling, verify, wakes_to};
 use super::edit::{Edit, RuleEdit};
 use super::hpa::{choosing, choosing_again};
 use super::keda;
@@ -49,7 +49,7 @@ pub(super) fn undrain(
         let mut at_least = before.replicas.unwrap_or(1).max(1);
         at_least = at_least.max(wakes_to(place));
         wake::wake(plan, b, place, at_least, true)?;
-        verify(plan);
+        verify(plan, place);
         // The autoscaler has it back only when there is traffic again.
         let answers = plan.steps.iter().position(|it| it.step == Step::Answers);
         last = answers.and_then(|at| plan.steps.drain(at + 1..).next());
@@ -86,6 +86,9 @@ pub(super) fn undrain(
         &done,
         "write down who did it",
     ));
+    if !up {
+        scaling(plan, place);
+    }
     Ok(())
 }
 

@@ -129,8 +129,10 @@ pub(super) fn tell(
             |t| format!("to {}", t.format("%H:%M")),
         );
         preview.warnings.push(format!(
-            "pinned {until} by {} ({}): the pin is lifted",
-            pin.by, pin.reason
+            "pinned{} {until} by {} ({}): the pin is lifted",
+            pin.exact(),
+            pin.by,
+            pin.reason
         ));
     }
     if let Some(pin) = &then.pin
@@ -140,9 +142,10 @@ pub(super) fn tell(
             || "until it is lifted".to_owned(),
             |t| format!("until {}", t.format("%a %H:%M")),
         );
-        preview.what.push(format!(
-            "It stays warm {until}: its idle timer rests, a crash is restarted"
-        ));
+        preview.what.push(match pin.exactly {
+            Some(n) => format!("It stays at exactly {n} replicas {until}"),
+            None => format!("It stays warm {until}: its idle timer rests, a crash is restarted"),
+        });
     }
     let drains = matches!(command.inner(), Command::Drain { .. }) && before.place.is_some();
     if drains || then.drained.is_some() && before.drained.is_none() {

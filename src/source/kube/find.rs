@@ -225,7 +225,7 @@ fn scalers(world: &World, served: &dyn Fn(Kind) -> Box<str>) -> HashMap<Home, Au
             max: it.max,
             down: it.down.clone(),
             plain: it.plain,
-            inactive: it.inactive.clone(),
+            scaling: it.scaling.clone(),
         });
     }
     all.into_iter()

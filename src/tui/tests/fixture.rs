@@ -261,6 +261,7 @@ pub(in crate::tui) fn fleet() -> Fleet {
     );
     ondemand.pin = Some(Pin {
         until: Some("2026-11-21T18:00:00Z".parse().unwrap()),
+        exactly: None,
         reason: "launch week".into(),
         by: "olga".into(),
     });

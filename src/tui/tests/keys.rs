@@ -224,24 +224,18 @@ fn a_pin_wants_a_span_and_a_reason() {
     let mut app = on("h100-a");
     keys(&mut app, "p");
     keys(&mut app, "backspace backspace 9 0 x enter");
-    let Mode::Pin {
-        duration,
-        field,
-        error,
-        ..
-    } = &app.mode
-    else {
+    let Mode::Pin { form, .. } = &app.mode else {
         panic!("{:?}", app.mode)
     };
     assert_eq!(
-        (duration.as_str(), *field, error.is_some()),
+        (form.duration.as_str(), form.field, form.error.is_some()),
         ("90x", PinField::Duration, true)
     );
     keys(&mut app, "backspace m tab enter");
-    let Mode::Pin { field, error, .. } = &app.mode else {
+    let Mode::Pin { form, .. } = &app.mode else {
         panic!("{:?}", app.mode)
     };
-    assert_eq!((*field, error.is_some()), (PinField::Reason, true));
+    assert_eq!((form.field, form.error.is_some()), (PinField::Reason, true));
     keys(&mut app, "l o a d enter");
     let sent = keys(&mut app, "enter");
     let until = fixture::now() + chrono::TimeDelta::minutes(90);
@@ -250,6 +244,7 @@ fn a_pin_wants_a_span_and_a_reason() {
         [Effect::Send(Command::Pin {
             backend: "h100-a".into(),
             until: Some(until),
+            exactly: None,
             reason: "load".into()
         })]
     );

@@ -2,12 +2,13 @@
 
 use crossterm::event::KeyEvent;
 
-use super::super::app::{App, Column, Lines, Mode, PinField, Screen};
+use super::super::app::{App, Column, Lines, Mode, PinForm, Screen};
 use super::super::event::Effect;
 use super::super::keymap::{self, Action};
 use super::super::view;
 use super::super::view::fleet::order::visible_order;
 use super::{confirm, findings, keep_selection_visible, leave, routing, toast};
+use crate::fleet::cluster::holds_exactly;
 use crate::fleet::{BackendId, Command};
 
 /// The orders that `o` goes through.
@@ -274,6 +275,7 @@ fn pin(app: &mut App) -> Vec<Effect> {
         app.fleet.refusal(&Command::Pin {
             backend: id.clone(),
             until: None,
+            exactly: None,
             // It is asked for next.
             reason: "?".to_owned(),
         })
@@ -281,12 +283,13 @@ fn pin(app: &mut App) -> Vec<Effect> {
     if let Some(refusal) = refused {
         return toast(app, refusal.to_string(), true);
     }
+    let exact = |id| {
+        let place = app.fleet.backend(id).and_then(|b| b.place.as_deref());
+        place.is_some_and(holds_exactly)
+    };
     app.mode = Mode::Pin {
+        form: PinForm::new(backends.iter().all(exact)),
         backends,
-        duration: "4h".into(),
-        reason: String::new(),
-        field: PinField::Duration,
-        error: None,
     };
     Vec::new()
 }

@@ -239,14 +239,19 @@ fn pin_line(app: &mut App, backend: BackendId, rest: &[&str]) -> Vec<Effect> {
             true,
         );
     };
-    match pin::span(span) {
-        Ok(span) => {
+    // `=3`: at exactly so many.
+    let number = reason.first().and_then(|it| it.strip_prefix('='));
+    let reason = &reason[usize::from(number.is_some())..];
+    let exactly = number.map(pin::replicas).transpose();
+    match exactly.and_then(|exactly| Ok((pin::span(span)?, exactly.flatten()))) {
+        Ok((span, exactly)) => {
             let until = span.map(|s| app.fleet.now + s);
             confirm::always(
                 app,
                 vec![Command::Pin {
                     backend,
                     until,
+                    exactly,
                     reason: reason.join(" "),
                 }],
             )

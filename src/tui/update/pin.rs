@@ -1,4 +1,4 @@
-//! The pin form: for how long, and why.
+//! The pin form: for how long, at how many, and why.
 
 use chrono::TimeDelta;
 use crossterm::event::{KeyCode, KeyEvent};
@@ -9,35 +9,15 @@ use super::confirm;
 use crate::fleet::Command;
 
 pub(super) fn press(app: &mut App, key: KeyEvent) -> Vec<Effect> {
-    let Mode::Pin {
-        duration,
-        reason,
-        field,
-        error,
-        ..
-    } = &mut app.mode
-    else {
+    let Mode::Pin { form, .. } = &mut app.mode else {
         return Vec::new();
     };
-    let text = match field {
-        PinField::Duration => duration,
-        PinField::Reason => reason,
-    };
     match key.code {
-        KeyCode::Tab | KeyCode::BackTab | KeyCode::Up | KeyCode::Down => {
-            *field = if *field == PinField::Duration {
-                PinField::Reason
-            } else {
-                PinField::Duration
-            };
-        }
-        KeyCode::Char(c) => {
-            text.push(c);
-            *error = None;
-        }
+        KeyCode::Tab | KeyCode::Down => form.turn(true),
+        KeyCode::BackTab | KeyCode::Up => form.turn(false),
+        KeyCode::Char(c) => form.text().push(c),
         KeyCode::Backspace => {
-            text.pop();
-            *error = None;
+            form.text().pop();
         }
         KeyCode::Esc => app.mode = Mode::Normal,
         KeyCode::Enter => return submit(app),
@@ -47,62 +27,45 @@ pub(super) fn press(app: &mut App, key: KeyEvent) -> Vec<Effect> {
 }
 
 pub(super) fn type_in(app: &mut App, pasted: &str) {
-    if let Mode::Pin {
-        duration,
-        reason,
-        field,
-        ..
-    } = &mut app.mode
-    {
-        match field {
-            PinField::Duration => duration.push_str(pasted),
-            PinField::Reason => reason.push_str(pasted),
-        }
+    if let Mode::Pin { form, .. } = &mut app.mode {
+        form.text().push_str(pasted);
     }
 }
 
 pub(super) fn clear_field(app: &mut App) {
-    if let Mode::Pin {
-        duration,
-        reason,
-        field,
-        error,
-        ..
-    } = &mut app.mode
-    {
-        match field {
-            PinField::Duration => duration.clear(),
-            PinField::Reason => reason.clear(),
-        }
-        *error = None;
+    if let Mode::Pin { form, .. } = &mut app.mode {
+        form.text().clear();
     }
 }
 
 /// Nothing typed is lost on bad input: the form stays and says what is wrong.
 fn submit(app: &mut App) -> Vec<Effect> {
     let now = app.fleet.now;
-    let Mode::Pin {
-        backends,
-        duration,
-        reason,
-        field,
-        error,
-    } = &mut app.mode
-    else {
+    let Mode::Pin { backends, form } = &mut app.mode else {
         return Vec::new();
     };
-    let until = match span(duration) {
+    let until = match span(&form.duration) {
         Ok(span) => span.map(|s| now + s),
         Err(what) => {
-            *field = PinField::Duration;
-            *error = Some(what);
+            form.field = PinField::Duration;
+            form.error = Some(what);
             return Vec::new();
         }
     };
-    if reason.trim().is_empty() {
+    let exactly = match form.exactly.as_deref().map(replicas).transpose() {
+        Ok(n) => n.flatten(),
+        Err(what) => {
+            form.field = PinField::Exactly;
+            form.error = Some(what);
+            return Vec::new();
+        }
+    };
+    let reason = form.reason.trim().to_owned();
+    if reason.is_empty() {
         // The first enter moves on to the reason; the second one asks for it.
-        *error = (*field == PinField::Reason).then(|| "say why: the others will read it".into());
-        *field = PinField::Reason;
+        let asked = form.field == PinField::Reason;
+        form.error = asked.then(|| "say why: the others will read it".into());
+        form.field = PinField::Reason;
         return Vec::new();
     }
     let commands = backends
@@ -110,10 +73,26 @@ fn submit(app: &mut App) -> Vec<Effect> {
         .map(|backend| Command::Pin {
             backend: backend.clone(),
             until,
-            reason: reason.trim().to_owned(),
+            exactly,
+            reason: reason.clone(),
         })
         .collect();
     confirm::always(app, commands)
+}
+
+/// A number of replicas; empty is none.
+pub(super) fn replicas(text: &str) -> Result<Option<u32>, String> {
+    let text = text.trim();
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let n = text.parse().ok().filter(|n| *n > 0);
+    let said = || {
+        format!(
+            "`{text}` is no number of replicas; leave it empty for as many as there are, or more"
+        )
+    };
+    n.map(Some).ok_or_else(said)
 }
 
 /// A span such as `90m`, `4h` or `1d 12h`; empty is for good.

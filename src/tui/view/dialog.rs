@@ -194,13 +194,7 @@ fn body(app: &App, width: u16) -> Vec<Line<'static>> {
             [one] => told::one(app, one, width),
             many => told::all(app, many, width),
         },
-        Mode::Pin {
-            duration,
-            reason,
-            field,
-            error,
-            ..
-        } => pin::form(app, duration, reason, *field, error.as_deref()),
+        Mode::Pin { form, .. } => pin::form(app, form),
         Mode::Normal
         | Mode::Filter
         | Mode::Palette { .. }

@@ -16,7 +16,7 @@ pub(in crate::source::kube) struct Hpa {
     pub max: u32,
     pub down: Option<Box<str>>,
     pub plain: bool,
-    pub inactive: Option<Box<str>>,
+    pub scaling: Option<Result<(), Box<str>>>,
 }
 
 /// A KEDA ScaledObject, trimmed.
@@ -82,7 +82,7 @@ impl From<RawHpa> for Hpa {
                 .as_str()
                 .map(Into::into),
             plain: is_plain(&raw.spec.behavior),
-            inactive: active.filter(|it| !it.is_true()).map(|it| it.reason),
+            scaling: active.map(|it| if it.is_true() { Ok(()) } else { Err(it.reason) }),
         }
     }
 }

@@ -213,7 +213,7 @@ fn about(app: &App, backend: &Backend) -> Vec<(String, Role)> {
             format!(" to {}", until.format(form))
         });
         said.push((
-            format!("pinned{until} by {}: {}", pin.by, pin.reason),
+            format!("pinned{}{until} by {}: {}", pin.exact(), pin.by, pin.reason),
             Role::Accent,
         ));
     }

@@ -202,11 +202,11 @@ fn scaled_by(place: &Place) -> Said {
             }
         }
         Autoscaler::Hpa {
-            inactive: Some(why),
+            scaling: Some(Err(why)),
             ..
         } => said = format!("{said}, not active: {why}"),
         Autoscaler::Several(_) => role = Role::Warning,
-        Autoscaler::Hpa { inactive: None, .. } | Autoscaler::None => {}
+        Autoscaler::Hpa { .. } | Autoscaler::None => {}
     }
     ("scaled by", said, role)
 }

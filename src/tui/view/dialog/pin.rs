@@ -1,19 +1,13 @@
-//! The pin form: for how long, and why.
+//! The pin form: for how long, at how many, and why.
 
 use ratatui::text::{Line, Span};
 
 use super::LABELS;
-use crate::tui::app::{App, PinField};
+use crate::tui::app::{App, PinField, PinForm};
 use crate::tui::theme::Role;
 
 /// Its lines, with the cursor in the field that has the keyboard.
-pub(super) fn form(
-    app: &App,
-    duration: &str,
-    reason: &str,
-    field: PinField,
-    error: Option<&str>,
-) -> Vec<Line<'static>> {
+pub(super) fn form(app: &App, form: &PinForm) -> Vec<Line<'static>> {
     let theme = &app.theme;
     let entry = |label: &str, value: &str, focused: bool, hint: &str| {
         let mut spans = vec![
@@ -31,22 +25,29 @@ pub(super) fn form(
         }
         Line::from(spans)
     };
-    vec![
+    let has = |field| form.field == field;
+    let mut lines = vec![
         Line::default(),
         entry(
             "for",
-            duration,
-            field == PinField::Duration,
+            &form.duration,
+            has(PinField::Duration),
             "until it is lifted",
         ),
+    ];
+    lines.extend(form.exactly.as_deref().map(|exactly| {
+        let hint = "replicas; empty: as many as there are, or more";
+        entry("at exactly", exactly, has(PinField::Exactly), hint)
+    }));
+    lines.extend([
         entry(
             "because",
-            reason,
-            field == PinField::Reason,
+            &form.reason,
+            has(PinField::Reason),
             "the others will read it",
         ),
         Line::default(),
-        error.map_or_else(
+        form.error.as_deref().map_or_else(
             || {
                 Line::from(Span::styled(
                     "It stays warm; its idle timer rests. Times like 90m, 4h, 2d.",
@@ -64,5 +65,6 @@ pub(super) fn form(
             Span::styled("esc", theme.of(Role::Accent)),
             Span::styled(" cancel", theme.of(Role::Dim)),
         ]),
-    ]
+    ]);
+    lines
 }

@@ -30,7 +30,7 @@ pub struct Model {
     pub evals: Vec<Eval>,
     /// The rules of a cluster's routes that lead to its backends.
     #[serde(default)]
-    pub routes: Vec<super::cluster::place::Rule>,
+    pub routes: Vec<super::cluster::rule::Rule>,
 }
 
 /// What a request meets when no backend of its model is ready.

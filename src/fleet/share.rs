@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use super::cluster::place::{Ref, Rule};
+use super::cluster::rule::{Ref, Rule};
 use super::id::{BackendId, ModelId};
 use super::{Backend, Fleet};
 

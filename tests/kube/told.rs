@@ -135,7 +135,7 @@ pub(crate) fn fleet(fleet: &Fleet) -> String {
     for model in &fleet.models {
         for rule in &model.routes {
             let share =
-                |it: &fleetctl::fleet::cluster::place::Ref| format!("{} {}", it.name, it.share());
+                |it: &fleetctl::fleet::cluster::rule::Ref| format!("{} {}", it.name, it.share());
             let refs: Vec<String> = rule.refs.iter().map(share).collect();
             let state = match &rule.programmed {
                 Ok(()) => String::new(),

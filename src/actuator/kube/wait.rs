@@ -9,8 +9,9 @@ use super::Hand;
 use super::engines::Answered;
 use crate::fleet::cluster::edit::Edit;
 use crate::fleet::cluster::object::Object;
-use crate::fleet::cluster::place::{Autoscaler, FROM_PROMETHEUS, Phase, Place, Rule};
+use crate::fleet::cluster::place::{Autoscaler, FROM_PROMETHEUS, Phase, Place};
 use crate::fleet::cluster::plan::{Plan, Step};
+use crate::fleet::cluster::rule::Rule;
 use crate::fleet::{Backend, BackendId, Fleet, State};
 
 /// How long the gateways may take to have a route.

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 
 use super::mark::{self, Mark};
 use super::object::Object;
-use super::place::{Rule, Weighted};
 use super::plan::Write;
+use super::rule::{Rule, Weighted};
 
 /// New weights for rules of one route.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -141,7 +141,7 @@ impl RuleEdit {
 mod tests {
     use super::*;
     use crate::fleet::cluster::object::Kind;
-    use crate::fleet::cluster::place::Ref;
+    use crate::fleet::cluster::rule::Ref;
 
     #[test]
     fn a_flip_is_guarded_by_all_that_was_looked_at() {

@@ -1,8 +1,8 @@
 //! Weights that are not edited here, and edits that somebody takes back.
 
 use super::decide::has_weight;
-use super::place::Rule;
 use super::plan::{Plan, Step};
+use super::rule::Rule;
 use crate::fleet::Fleet;
 use crate::fleet::id::BackendId;
 

@@ -5,7 +5,8 @@ use std::collections::{HashMap, HashSet};
 use chrono::{DateTime, Utc};
 
 use super::object::Object;
-use super::place::{Autoscaler, Phase, Place, Rule};
+use super::place::{Autoscaler, Phase, Place};
+use super::rule::Rule;
 use super::{Cluster, PartState};
 use crate::fleet::finding::{Finding, Severity};
 use crate::fleet::machine::span;

@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
 
-use super::place::{Rule, Weighted};
+use super::rule::{Rule, Weighted};
 use crate::fleet::backend::exact;
 use crate::fleet::clean;
 

@@ -11,8 +11,9 @@ use super::keda;
 use super::mark::Mark;
 use super::nap;
 use super::pin;
-use super::place::{Autoscaler, Owner, Place, Rule};
+use super::place::{Autoscaler, Owner, Place};
 use super::plan::{Plan, Step, annotate, merge};
+use super::rule::Rule;
 use super::wake::{MIN_SCALE, STOP, scale};
 use crate::fleet::Backend;
 use crate::fleet::id::BackendId;
@@ -229,12 +230,12 @@ fn without(
                 "mend the route first; or drain with --force".into(),
             ));
         }
-        let mine = |it: &super::place::Ref| it.backend.as_ref() == Some(backend);
+        let mine = |it: &super::rule::Ref| it.backend.as_ref() == Some(backend);
         let had: u32 = rule
             .refs
             .iter()
             .filter(|it| mine(it))
-            .map(super::place::Ref::share)
+            .map(super::rule::Ref::share)
             .sum();
         if had == 0 {
             // Whoever drained it before took it off already: it is taken over as it is.
@@ -243,12 +244,12 @@ fn without(
             }
             continue;
         }
-        let able = |it: &&super::place::Ref| !mine(it) && it.backend.as_ref().is_some_and(&healthy);
+        let able = |it: &&super::rule::Ref| !mine(it) && it.backend.as_ref().is_some_and(&healthy);
         let others: u32 = rule
             .refs
             .iter()
             .filter(able)
-            .map(super::place::Ref::share)
+            .map(super::rule::Ref::share)
             .sum();
         let first = rule.refs.iter().position(|it| able(&it));
         let Some(first) = first else {

@@ -1,7 +1,8 @@
 //! What an operator did last on clusters, by the marks on them, and what takes it back: whoever did it, from wherever.
 
 use super::mark::Mark;
-use super::place::{Place, Rule, Weighted};
+use super::place::Place;
+use super::rule::{Rule, Weighted};
 use crate::fleet::message::{Actor, Command, Refusal, RefusalKind};
 use crate::fleet::{Backend, BackendId, Fleet};
 

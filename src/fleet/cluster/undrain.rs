@@ -5,8 +5,9 @@ use super::edit::{Edit, RuleEdit};
 use super::hpa::{choosing, choosing_again};
 use super::keda;
 use super::mark::{Before, Mark};
-use super::place::{Autoscaler, Place, Ref, Rule, Weighted};
+use super::place::{Autoscaler, Place};
 use super::plan::{Plan, Step, annotate, merge};
+use super::rule::{Ref, Rule, Weighted};
 use super::wake;
 use crate::fleet::Backend;
 

@@ -6,8 +6,8 @@ use chrono::{DateTime, Utc};
 
 use super::decide::{has_weight, marked, refusal};
 use super::edit::{Edit, RuleEdit};
-use super::place::{Ref, Rule, Weighted};
 use super::plan::{Plan, Step};
+use super::rule::{Ref, Rule, Weighted};
 use crate::fleet::Fleet;
 use crate::fleet::id::{BackendId, ModelId};
 use crate::fleet::message::{Actor, Command, Refusal};

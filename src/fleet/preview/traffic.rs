@@ -23,7 +23,7 @@ pub(super) fn weigh(fleet: &mut Fleet, plan: &Plan) {
     for edit in edits(plan) {
         for model in &mut fleet.models {
             let mine = |at: usize| edit.rules.iter().find(move |it| it.at == at);
-            let touched = |it: &crate::fleet::cluster::place::Rule| {
+            let touched = |it: &crate::fleet::cluster::rule::Rule| {
                 it.cluster == *cluster && it.route == edit.route && mine(it.at).is_some()
             };
             if !model.routes.iter().any(touched) {

@@ -17,7 +17,8 @@ use super::world::World;
 use crate::fleet::backend::{Capacity, Kind as Sort, SelfHosted, SleepWay};
 use crate::fleet::cluster::mark::{KEY, Mark, PIN};
 use crate::fleet::cluster::object::{Kind, Object};
-use crate::fleet::cluster::place::{Autoscaler, LogOf, Owner, Phase, Place, Rule, Told};
+use crate::fleet::cluster::place::{Autoscaler, LogOf, Owner, Phase, Place, Told};
+use crate::fleet::cluster::rule::Rule;
 use crate::fleet::cluster::{SeenBackend, wakes_to};
 use crate::source::engine_log::clean;
 

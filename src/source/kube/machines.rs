@@ -6,7 +6,7 @@ use super::find::Found;
 use super::object::{Claim, Key, Made, Meta, Pod};
 use super::settings::Settings;
 use super::world::World;
-use crate::fleet::cluster::place::Machine;
+use crate::fleet::cluster::machine::Machine;
 
 /// Where the cluster is, as far as its machines say so alike.
 pub(super) fn region(world: &World) -> &str {

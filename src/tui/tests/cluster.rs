@@ -5,11 +5,11 @@ use std::sync::Arc;
 use chrono::{DateTime, TimeDelta, Utc};
 
 use crate::fleet::backend::{Capacity, Hosted, Kind, SelfHosted, SleepWay};
+use crate::fleet::cluster::machine::Machine;
 use crate::fleet::cluster::mark::Mark;
 use crate::fleet::cluster::object::{self, Object};
-use crate::fleet::cluster::place::{
-    Autoscaler, LivePod, Machine, Owner, Phase, Place, Ref, Rule, Told, Trouble,
-};
+use crate::fleet::cluster::place::{Autoscaler, LivePod, Owner, Phase, Place, Told, Trouble};
+use crate::fleet::cluster::rule::{Ref, Rule};
 use crate::fleet::cluster::{Cluster, Part, PartState, Permit, Seen, SeenBackend, SeenModel};
 use crate::fleet::{Command, Fleet, Observation, Receipt, Stage, Usd};
 use crate::tui::app::{App, Lines, Mode, Rehearsal, Screen};

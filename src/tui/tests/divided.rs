@@ -5,7 +5,9 @@ use std::sync::Arc;
 use chrono::TimeDelta;
 
 use crate::fleet::backend::{Hosted, Kind, Price};
-use crate::fleet::cluster::place::{Machine, Phase, Rule};
+use crate::fleet::cluster::machine::Machine;
+use crate::fleet::cluster::place::Phase;
+use crate::fleet::cluster::rule::Rule;
 use crate::fleet::cluster::{Cluster, Seen, SeenBackend, SeenModel};
 use crate::fleet::request::Usage;
 use crate::fleet::{BackendId, Command, Fleet, ModelId, Observation, preview};

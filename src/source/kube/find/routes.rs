@@ -14,7 +14,7 @@ use crate::fleet::ModelId;
 use crate::fleet::cluster::SeenBackend;
 use crate::fleet::cluster::mark::{KEY, Mark};
 use crate::fleet::cluster::object::{Kind, Object};
-use crate::fleet::cluster::place::{Ref, Rule};
+use crate::fleet::cluster::rule::{Ref, Rule};
 use crate::source::engine_log::clean;
 
 /// What routes say.

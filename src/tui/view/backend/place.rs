@@ -5,7 +5,9 @@ use ratatui::layout::Rect;
 use ratatui::text::{Line, Span};
 
 use super::heading;
-use crate::fleet::cluster::place::{Autoscaler, Machine, Place, Rule};
+use crate::fleet::cluster::machine::Machine;
+use crate::fleet::cluster::place::{Autoscaler, Place};
+use crate::fleet::cluster::rule::Rule;
 use crate::fleet::{Backend, Command, State};
 use crate::tui::app::App;
 use crate::tui::text;
@@ -216,13 +218,13 @@ fn routes(backend: &Backend, rules: &[&Rule]) -> Vec<Said> {
         let all: u32 = rule
             .refs
             .iter()
-            .map(crate::fleet::cluster::place::Ref::share)
+            .map(crate::fleet::cluster::rule::Ref::share)
             .sum();
         let mine = rule
             .refs
             .iter()
             .filter(|it| it.backend.as_ref() == Some(&backend.id));
-        let mine: Vec<u32> = mine.map(crate::fleet::cluster::place::Ref::share).collect();
+        let mine: Vec<u32> = mine.map(crate::fleet::cluster::rule::Ref::share).collect();
         let weight = mine.iter().sum::<u32>();
         (!mine.is_empty()).then_some((rule, weight, all))
     });

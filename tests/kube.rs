@@ -25,6 +25,7 @@ mod kube {
     mod logs;
     mod past;
     mod reading;
+    mod router;
     mod stages;
     mod stories;
     mod tokens;

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 use tokio_util::task::AbortOnDropHandle;
 
 use super::engines::Engines;
+use super::router;
 use super::yard::{HERE, belonging, statefulset};
 use crate::fake_kube::{Controllers, FakeKube, fixtures};
 
@@ -37,6 +38,7 @@ pub(crate) struct World {
 /// Sets them to work, but for some.
 pub(crate) fn live(fake: &Arc<FakeKube>, engines: &Engines, without: &[Who]) -> World {
     let without = without.to_vec();
+    router::serve(fake, engines);
     let engines = engines.clone();
     let controllers = fake.controllers();
     let fake = Arc::clone(fake);

@@ -4,6 +4,7 @@
 
 use serde_json::{Value, json};
 
+use super::router;
 use crate::fake_kube::{FakeKube, fixtures};
 
 /// Where everything is.
@@ -56,6 +57,7 @@ pub(crate) fn put(fake: &FakeKube, line: &str) {
         "service" => {
             fake.put(fixtures::service(HERE, name));
         }
+        "router" => router::put(fake, name, words[2]),
         "hosted" => hosted(fake, name),
         "pool" => {
             let mut it = fixtures::inference_pool(HERE, name, name);

@@ -9,8 +9,10 @@ use tokio::time::{Instant, sleep};
 
 use super::Hand;
 use super::patience::{Patience, Undone};
+use super::router::Knows;
 use crate::cluster::Fault;
-use crate::fleet::cluster::place::{BY_PROXY, DIRECTLY, LivePod, Place};
+use crate::fleet::cluster::place::{BY_PROXY, DIRECTLY, LivePod, Place, Router};
+use crate::fleet::cluster::plan::Step;
 use crate::fleet::{BackendId, Fleet};
 use crate::web;
 
@@ -44,6 +46,31 @@ struct Model {
     id: String,
 }
 
+/// What every engine of a backend is told.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Order<'a> {
+    path: &'a str,
+    body: Option<&'a Value>,
+    via: Option<&'a Router>,
+}
+
+impl<'a> Order<'a> {
+    /// The order that a step gives, where it gives one.
+    pub(super) fn of(step: &'a Step) -> Option<Self> {
+        let Step::Post {
+            path, body, via, ..
+        } = step
+        else {
+            return None;
+        };
+        Some(Self {
+            path,
+            body: body.as_ref(),
+            via: via.as_ref(),
+        })
+    }
+}
+
 /// Whether an engine answers.
 pub(super) enum Answered {
     /// One token.
@@ -57,17 +84,20 @@ impl Hand {
     pub(super) async fn post(
         &self,
         id: &BackendId,
-        path: &str,
-        body: Option<&Value>,
-        back: Option<&str>,
+        order: Order<'_>,
+        back: Option<Order<'_>>,
         patience: &mut Patience<'_>,
     ) -> Result<(), Undone> {
         let place = self.place(id).map_err(Undone::Engine)?;
+        let known = match order.via {
+            Some(router) => Some(self.asked(router, patience).await?),
+            None => None,
+        };
+        let known = known.as_ref();
         for (at, pod) in place.live_pods.iter().enumerate() {
             // The same order twice is the same order.
             let fault = loop {
-                let told = self.ask(&place, pod, Method::POST, path, body, LONG).await;
-                match told {
+                match self.tell(&place, pod, order, known).await {
                     Ok(_) => break None,
                     Err(fault) if is_on_the_way(&fault) => {
                         match patience.after(fault.clone()).await {
@@ -88,14 +118,56 @@ impl Hand {
                 other => format!("{}: {}", pod.name, words(&other)),
             };
             for (pod, back) in place.live_pods[..at].iter().zip(back.iter().cycle()) {
-                let told = self.ask(&place, pod, Method::POST, back, None, LONG).await;
-                if let Err(fault) = told {
+                if let Err(fault) = self.tell(&place, pod, *back, known).await {
                     why = format!("{why}; {} could not be taken back: {fault}", pod.name);
                 }
             }
             return Err(Undone::Engine(why));
         }
         Ok(())
+    }
+
+    /// Whom a router knows, asked again where it is the way that did not work.
+    async fn asked<'r>(
+        &self,
+        router: &'r Router,
+        patience: &mut Patience<'_>,
+    ) -> Result<Knows<'r>, Undone> {
+        loop {
+            let fault = match self.known_to(router).await {
+                Ok(known) => return Ok(known),
+                Err(fault) => fault,
+            };
+            let why = || {
+                let said = words(&fault);
+                Undone::Engine(format!("the router, {}: {said}", router.service))
+            };
+            if !is_on_the_way(&fault) {
+                return Err(why());
+            }
+            match patience.after(fault.clone()).await {
+                Ok(()) => {}
+                Err(Undone::Stopped(stopped)) => return Err(Undone::Stopped(stopped)),
+                Err(_) => return Err(why()),
+            }
+        }
+    }
+
+    /// An order to the engine in one pod: by way of a router that knows it, else to itself.
+    async fn tell(
+        &self,
+        place: &Place,
+        pod: &LivePod,
+        order: Order<'_>,
+        known: Option<&Knows<'_>>,
+    ) -> Result<Vec<u8>, Fault> {
+        match known.and_then(|it| it.path(pod, order.path)) {
+            Some(path) => self.by_router(&path, order.body, LONG).await,
+            None => {
+                self.ask(place, pod, Method::POST, order.path, order.body, LONG)
+                    .await
+            }
+        }
     }
 
     /// Until every engine says that it sleeps, or that it does not.

@@ -6,6 +6,7 @@
 use serde_json::Value;
 
 use super::Hand;
+use super::engines::Order;
 use super::patience::{Tried, Undone, tried};
 use super::running::Turn;
 use crate::cluster::Fault;
@@ -25,14 +26,9 @@ impl Hand {
     ) -> Result<(), Undone> {
         let Planned { step, back } = &plan.steps[at];
         let mut patience = self.patience(plan, Some(step), turn);
-        if let (Step::Post { path, body, .. }, Some(id)) = (step, &plan.backend) {
-            let back = match back {
-                Some(Step::Post { path, .. }) => Some(path.as_str()),
-                _ => None,
-            };
-            return self
-                .post(id, path, body.as_ref(), back, &mut patience)
-                .await;
+        if let (Some(order), Some(id)) = (Order::of(step), &plan.backend) {
+            let back = back.as_ref().and_then(Order::of);
+            return self.post(id, order, back, &mut patience).await;
         }
         loop {
             match self.write(plan, at, false, tried).await {
@@ -55,13 +51,10 @@ impl Hand {
             return Ok(());
         };
         let mut patience = self.patience(plan, Some(back), turn);
-        let done = match (back, &plan.backend) {
-            (Step::Post { path, body, .. }, Some(id)) => {
-                self.post(id, path, body.as_ref(), None, &mut patience)
-                    .await
-            }
-            (Step::Post { .. }, None) => Ok(()),
-            _ => {
+        let done = match (Order::of(back), &plan.backend) {
+            (Some(order), Some(id)) => self.post(id, order, None, &mut patience).await,
+            (Some(_), None) => Ok(()),
+            (None, _) => {
                 let mut tried = Tried::default();
                 let mut known = !unsure;
                 loop {

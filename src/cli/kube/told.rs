@@ -56,9 +56,12 @@ impl Open {
         }
         if let Some(place) = of {
             let name = &*place.workload.name;
+            let owner = place.told_on();
             all.retain(|it| {
-                let rest = it.about.1.strip_prefix(name);
+                let (kind, about) = (&*it.about.0, &*it.about.1);
+                let rest = about.strip_prefix(name);
                 rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('-'))
+                    || kind == owner.kind.word() && about == &*owner.name
             });
         }
         all.sort_by_key(|it| it.at);

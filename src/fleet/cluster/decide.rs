@@ -265,7 +265,7 @@ fn begin(
         cluster: place.cluster.clone(),
         steps: Vec::new(),
         mark,
-        regarding: place.workload.clone(),
+        regarding: place.told_on().clone(),
         regarding_uid: place.uid.clone(),
         holds_lease: false,
         stands_from: None,

@@ -1,9 +1,10 @@
 //! vLLM's sleep mode in pods: the weights leave the GPUs, the pods and their machines stay, and stay billed.
 //!
 //! Paths and their order: vLLM's `docs/features/sleep_mode.md`. They exist where an engine was started with
-//! `--enable-sleep-mode` and `VLLM_SERVER_DEV_MODE=1`.
+//! `--enable-sleep-mode` and `VLLM_SERVER_DEV_MODE=1`. A production-stack router takes the same orders with the engine's id
+//! (`src/vllm_router/services/request_service/request.py`).
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::mark::Mark;
 use super::place::Place;
@@ -21,9 +22,10 @@ pub(super) fn sleep(plan: &mut Plan, place: &Place, mark: &Mark) -> Result<(), (
             "start them with --enable-sleep-mode and VLLM_SERVER_DEV_MODE=1, or take `sleep` out of the config".into(),
         ));
     }
+    let post = |path, why| post(place, path, why);
     plan.or_back(
-        post(SLEEP, None, "put the engines to sleep, level 1"),
-        post("/wake_up", None, "wake the engines again"),
+        post(SLEEP, "put the engines to sleep, level 1"),
+        post("/wake_up", "wake the engines again"),
     );
     plan.then(Step::Napping { asleep: true });
     plan.then(annotate(
@@ -40,28 +42,23 @@ pub(super) fn sleep(plan: &mut Plan, place: &Place, mark: &Mark) -> Result<(), (
 /// Adds what wakes engines that sleep in their pods. `tell`: nothing else writes down who did it.
 pub(super) fn wake(plan: &mut Plan, b: &Backend, place: &Place, tell: bool) {
     let done = plan.mark.closed();
+    let post = |path, why| post(place, path, why);
     if b.sample.as_ref().and_then(|it| it.discarded) == Some(true) {
-        // At level 2 the weights are gone: room for them first, then the weights, then the cache.
-        plan.then(post(
-            "/wake_up?tags=weights",
-            None,
-            "make room for the weights",
-        ));
+        // At level 2 the weights are gone: room for them first, then the weights, then the cache. Its router is told of the
+        // last only: it sends requests from there.
+        let room = "make room for the weights";
         let reload = json!({"method": "reload_weights"});
-        plan.then(post(
+        plan.then(direct("/wake_up?tags=weights", None, room));
+        plan.then(direct(
             "/collective_rpc",
             Some(reload),
             "load the weights anew",
         ));
-        plan.then(post(
-            "/wake_up?tags=kv_cache",
-            None,
-            "make room for the cache",
-        ));
+        plan.then(post("/wake_up?tags=kv_cache", "make room for the cache"));
     } else {
         plan.or_back(
-            post("/wake_up", None, "wake the engines"),
-            post(SLEEP, None, "put the engines to sleep again"),
+            post("/wake_up", "wake the engines"),
+            post(SLEEP, "put the engines to sleep again"),
         );
     }
     plan.then(Step::Napping { asleep: false });
@@ -71,10 +68,22 @@ pub(super) fn wake(plan: &mut Plan, b: &Backend, place: &Place, tell: bool) {
     }
 }
 
-fn post(path: &str, body: Option<serde_json::Value>, why: &str) -> Step {
+/// An order to every engine, by way of their router where there is one.
+fn post(place: &Place, path: &str, why: &str) -> Step {
+    Step::Post {
+        path: path.to_owned(),
+        body: None,
+        via: place.router.clone(),
+        why: why.to_owned(),
+    }
+}
+
+/// An order to every engine itself.
+fn direct(path: &str, body: Option<Value>, why: &str) -> Step {
     Step::Post {
         path: path.to_owned(),
         body,
+        via: None,
         why: why.to_owned(),
     }
 }

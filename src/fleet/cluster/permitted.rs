@@ -1,7 +1,7 @@
 //! Whether this user may do what a plan does, before any of it is tried.
 
 use super::object::{Kind, Object};
-use super::place::DIRECTLY;
+use super::place::{DIRECTLY, Router};
 use super::plan::{Plan, Step};
 use super::{Cluster, Permit, lease_of};
 use crate::fleet::Fleet;
@@ -67,13 +67,18 @@ impl Plan {
     pub fn needs(&self, by_proxy: bool) -> Vec<Need> {
         let mut all = Vec::new();
         for (at, planned) in self.steps.iter().enumerate() {
-            if let (Step::Post { .. }, true) = (&planned.step, by_proxy) {
-                all.push(Need {
-                    kind: Kind::Pod,
+            if let Step::Post { via, .. } = &planned.step {
+                let proxy = |of: &Object, kind, verb| Need {
+                    kind,
                     sub: Some("proxy"),
                     name: Box::default(),
-                    ..Need::of(&self.regarding, "create")
-                });
+                    ..Need::of(of, verb)
+                };
+                if let Some(Router { service, .. }) = via {
+                    all.extend(["get", "create"].map(|it| proxy(service, Kind::Service, it)));
+                } else if by_proxy {
+                    all.push(proxy(&self.regarding, Kind::Pod, "create"));
+                }
             }
             let Some(write) = planned.step.write() else {
                 continue;
@@ -200,7 +205,7 @@ fn orders_nobody(cluster: &Cluster, plan: &Plan, fleet: &Fleet) -> Option<String
     let posts = plan
         .steps
         .iter()
-        .any(|it| matches!(it.step, Step::Post { .. }));
+        .any(|it| matches!(it.step, Step::Post { via: None, .. }));
     let namespace = reached(plan, fleet).filter(|_| posts)?;
     let why = cluster.denies(&namespace, "create", POD_PROXY)?;
     Some(format!(

@@ -18,7 +18,7 @@ pub struct Place {
     pub cluster: Arc<str>,
     /// What runs its pods.
     pub workload: Object,
-    /// The workload's own, by which `kubectl describe` finds what was told of it.
+    /// That of [`Place::told_on`], by which `kubectl describe` finds what was told of it.
     pub uid: Box<str>,
     /// What its number of replicas is written to.
     pub scaled: Object,
@@ -46,6 +46,9 @@ pub struct Place {
     pub can_nap: bool,
     /// They are to sleep there, instead of being scaled to zero.
     pub naps: bool,
+    /// What sends to its engines, and is told of it when they sleep; `None` where nothing does that knows of sleep.
+    #[serde(default)]
+    pub router: Option<Router>,
     /// The machines that exist for it.
     pub nodes: Vec<Machine>,
     /// What will revert an edit: `Argo CD (app llm)`.
@@ -94,6 +97,16 @@ pub struct LogOf {
     pub pod: Box<str>,
     /// Its name.
     pub container: Box<str>,
+}
+
+/// A router of vLLM's production-stack: it passes orders on to an engine by the engine's id, and sends no requests to one
+/// that it put to sleep.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Router {
+    /// Its Service.
+    pub service: Object,
+    /// The Service's port.
+    pub port: u16,
 }
 
 /// A pod that is ready.

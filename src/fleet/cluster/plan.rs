@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 use super::edit::Edit;
 use super::mark::{self, Mark};
 use super::object::{Kind, Object};
+use super::place::Router;
 use crate::fleet::id::BackendId;
 use crate::fleet::message::Command;
 
@@ -93,6 +94,9 @@ pub enum Step {
         /// What is sent, as JSON.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         body: Option<Value>,
+        /// By way of this router, which knows engines by their ids.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        via: Option<Router>,
         /// In a few words.
         why: String,
     },
@@ -247,9 +251,14 @@ impl Step {
             Self::Merge { why, .. } | Self::Scale { why, .. } | Self::Weights { why, .. } => {
                 why.clone()
             }
-            Self::Post { path, why, .. } => {
+            Self::Post { path, via, why, .. } => {
                 let path = path.split('?').next().unwrap_or_default();
-                format!("{why} (POST {path} in every pod)")
+                match via {
+                    Some(router) => {
+                        format!("{why} (POST {path} for every pod, by {})", router.service)
+                    }
+                    None => format!("{why} (POST {path} in every pod)"),
+                }
             }
             Self::Napping { asleep: true } => "wait until every engine sleeps".into(),
             Self::Napping { asleep: false } => "wait until every engine is awake".into(),

@@ -64,16 +64,13 @@ pub(super) fn build(
         .iter()
         .find_map(|it| it.price)
         .or_else(|| settings.prices.of(&found.instance, region(world), false));
-    let place = Place {
+    let mut place = Place {
         cluster: Arc::clone(&settings.cluster),
         workload: found.homes.first().map_or_else(
             || found.scaled.clone(),
             |(kind, key)| Object::new(*kind, &key.namespace, &key.name),
         ),
-        uid: stand
-            .first()
-            .map(|it| it.meta.uid.clone())
-            .unwrap_or_default(),
+        uid: Box::default(),
         scaled: found.scaled.clone(),
         wanted: stand.wanted,
         pods: stand.pods.len() as u32,
@@ -86,6 +83,7 @@ pub(super) fn build(
         port: port(found, stand.first()),
         can_nap: engine.is_some_and(|it| it.can_nap),
         naps: found.naps,
+        router: found.router.clone(),
         gitops: found.gitops.clone(),
         mark,
         pin: pin(&metas, of),
@@ -103,6 +101,11 @@ pub(super) fn build(
         ends_gently: engine.is_some_and(|it| it.gentle),
         nodes,
     };
+    let told_on = place.told_on();
+    let key = Key::new(&told_on.namespace, &told_on.name);
+    if let Some(meta) = meta(world, told_on.kind, &key) {
+        place.uid = meta.uid.clone();
+    }
     SeenBackend {
         id: found.id.clone(),
         model: found.model.clone(),
@@ -142,28 +145,33 @@ fn told(found: &Found, world: &World) -> Arc<[Told]> {
 
 /// Whatever of it may be written on.
 fn marked<'a>(found: &Found, world: &'a World) -> Vec<&'a Meta> {
-    let owned = found.marked.iter().filter_map(|(kind, key)| match kind {
+    let owned = found.marked.iter();
+    let owned = owned.filter_map(|(kind, key)| meta(world, *kind, key));
+    let scaler = match &found.autoscaler {
+        Autoscaler::Hpa { object, .. } | Autoscaler::Keda { object, .. } => meta(
+            world,
+            object.kind,
+            &Key::new(&object.namespace, &object.name),
+        ),
+        Autoscaler::None | Autoscaler::Several(_) => None,
+    };
+    owned.chain(scaler).collect()
+}
+
+/// What all objects have, of one that operations change.
+fn meta<'a>(world: &'a World, kind: Kind, key: &Key) -> Option<&'a Meta> {
+    match kind {
         Kind::InferenceSet => world.sets.get(key).map(|it| &it.meta),
         Kind::InferenceService => world.kserve.get(key).map(|it| &it.meta),
         Kind::LlmInferenceService => world.llm.get(key).map(|it| &it.meta),
         Kind::Revision => world.revisions.get(key).map(|it| &it.meta),
-        other => world
-            .workloads
-            .get(&(*other, key.clone()))
-            .map(|it| &it.meta),
-    });
-    let scaler = match &found.autoscaler {
-        Autoscaler::Hpa { object, .. } => {
-            let key = Key::new(&object.namespace, &object.name);
-            world.hpas.get(&key).map(|it| &it.meta)
+        Kind::HorizontalPodAutoscaler => world.hpas.get(key).map(|it| &it.meta),
+        Kind::ScaledObject => world.scaled.get(key).map(|it| &it.meta),
+        other => {
+            let home = (other, key.clone());
+            world.workloads.get(&home).map(|it| &it.meta)
         }
-        Autoscaler::Keda { object, .. } => {
-            let key = Key::new(&object.namespace, &object.name);
-            world.scaled.get(&key).map(|it| &it.meta)
-        }
-        Autoscaler::None | Autoscaler::Several(_) => None,
-    };
-    owned.chain(scaler).collect()
+    }
 }
 
 /// Who keeps it up.

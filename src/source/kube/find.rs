@@ -1,6 +1,7 @@
 //! What of a cluster is a fleet: which workloads serve models, what owns them, and which routes lead to them.
 
 mod owners;
+mod routers;
 mod routes;
 
 pub(super) use self::routes::provider;
@@ -13,7 +14,7 @@ use super::settings::{Named, Settings};
 use super::world::{Home, World};
 use crate::fleet::backend::{Hosted, Kind as Sort};
 use crate::fleet::cluster::object::{Kind, Object};
-use crate::fleet::cluster::place::{Autoscaler, Owner};
+use crate::fleet::cluster::place::{Autoscaler, Owner, Router};
 use crate::fleet::cluster::{SeenBackend, SeenModel};
 use crate::fleet::{BackendId, ModelId};
 use crate::source::engine_log::clean;
@@ -48,6 +49,8 @@ pub(super) struct Found {
     pub weight: u32,
     /// The config has its engines sleep in their pods.
     pub naps: bool,
+    /// What sends to its engines, and is told of it when they sleep.
+    pub router: Option<Router>,
 }
 
 /// What was found in all.
@@ -76,6 +79,7 @@ pub(super) fn find(
     finder.owned();
     finder.plain();
     let mut found = finder.found;
+    routers::routers(world, &mut found);
     let routes = routes::routes(world, settings, &mut found, served);
     let models = models(&found, &routes);
     let mut by_home = HashMap::new();
@@ -147,6 +151,7 @@ impl Finder<'_> {
                 marked: vec![home.clone()],
                 weight: 0,
                 naps: named.is_some_and(|it| it.naps),
+                router: None,
             });
         }
     }

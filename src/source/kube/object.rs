@@ -6,6 +6,7 @@ mod node;
 mod owner;
 mod pod;
 mod route;
+mod router;
 mod scaling;
 mod workload;
 

@@ -36,13 +36,15 @@ const PATCHED: [Kind; 12] = [
 ];
 
 /// What operations do besides patching: they hold a lease, tell of themselves, and talk to engines; and whose logs are read.
-const BESIDES: [(&str, Kind, Option<&str>); 7] = [
+const BESIDES: [(&str, Kind, Option<&str>); 9] = [
     ("create", Kind::Lease, None),
     ("get", Kind::Lease, None),
     ("update", Kind::Lease, None),
     ("create", Kind::Event, None),
     ("get", Kind::Pod, Some("proxy")),
     ("create", Kind::Pod, Some("proxy")),
+    ("get", Kind::Service, Some("proxy")),
+    ("create", Kind::Service, Some("proxy")),
     ("get", Kind::Pod, Some("log")),
 ];
 

@@ -65,6 +65,7 @@ pub(super) fn place(cluster: &str, name: &str, phase: Phase) -> Place {
         port: 8000,
         can_nap: false,
         log: None,
+        router: None,
         naps: false,
         uid: "7d1f".into(),
         pin: None,

@@ -318,6 +318,7 @@ impl Finder<'_> {
                 .settings
                 .named(&key.namespace, &key.name)
                 .is_some_and(|it| it.naps),
+            router: None,
         }
     }
 }

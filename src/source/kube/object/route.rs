@@ -242,6 +242,35 @@ pub(in crate::source::kube) struct ServiceSpec {
     pub selector: Words,
     #[serde(default)]
     pub external_name: Option<Box<str>>,
+    #[serde(default)]
+    pub ports: Vec<ServicePort>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(in crate::source::kube) struct ServicePort {
+    pub port: u16,
+    /// A number or a name; without it the same as `port`.
+    #[serde(default)]
+    target_port: Option<TargetPort>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+enum TargetPort {
+    Number(u16),
+    Name(Box<str>),
+}
+
+impl ServicePort {
+    /// Whether it is known to lead to that port of the pods.
+    pub(in crate::source::kube) fn leads_to(&self, port: u16) -> bool {
+        match self.target_port {
+            Some(TargetPort::Number(to)) => to == port,
+            Some(TargetPort::Name(_)) => false,
+            None => self.port == port,
+        }
+    }
 }
 
 /// An InferencePool, trimmed.

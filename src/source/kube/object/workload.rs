@@ -4,6 +4,7 @@ use serde::Deserialize;
 
 use super::meta::{Meta, Words};
 use super::pod::{Condition, Resources, gpus};
+use super::router::Router;
 
 /// A Deployment, a StatefulSet or a LeaderWorkerSet, trimmed.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -14,6 +15,8 @@ pub(in crate::source::kube) struct Workload {
     /// Pods that one replica is made of.
     pub size: u32,
     pub engine: Engine,
+    /// It sends requests to engines.
+    pub router: Option<Router>,
     /// All labels of its pods, for selectors.
     pub labels: Words,
     /// Its pods cannot be made, and why (`ReplicaFailure`).
@@ -254,6 +257,16 @@ impl Container {
         served.or_else(env).map(Into::into)
     }
 
+    /// What a flag is set to, after a space or `=`.
+    fn flag(&self, name: &str) -> Option<&str> {
+        let words = self.words();
+        let mut all = words.iter().enumerate();
+        all.find_map(|(i, word)| match word.strip_prefix(name)? {
+            "" => words.get(i + 1).copied(),
+            rest => rest.strip_prefix('='),
+        })
+    }
+
     /// Without quotes, and with `$(NAME)` as its environment has it.
     fn spelled<'a>(&'a self, word: &'a str) -> &'a str {
         let word = word.trim_matches(['"', '\'']);
@@ -268,16 +281,7 @@ impl Container {
     }
 
     fn port(&self) -> Option<u16> {
-        let words = self.words();
-        let said =
-            words
-                .iter()
-                .enumerate()
-                .find_map(|(i, word)| match word.strip_prefix("--port") {
-                    Some("") => words.get(i + 1)?.parse().ok(),
-                    Some(rest) => rest.strip_prefix('=')?.parse().ok(),
-                    None => None,
-                });
+        let said = self.flag("--port").and_then(|it| it.parse().ok());
         let named = self.ports.iter().find(|it| it.name.contains("http"));
         said.or_else(|| Some(named.or_else(|| self.ports.first())?.container_port))
     }
@@ -332,6 +336,8 @@ impl From<Raw> for Workload {
             }
             None => (1, raw.spec.template, 0),
         };
+        let mut containers = template.spec.containers.iter();
+        let router = containers.find_map(|it| Router::of(|flag| it.flag(flag)));
         let mut engine = template.engine();
         engine.gpus = engine
             .gpus
@@ -343,6 +349,7 @@ impl From<Raw> for Workload {
             replicas: raw.spec.replicas.unwrap_or(1),
             size,
             engine,
+            router,
             labels: template.metadata.labels,
         }
     }

@@ -92,6 +92,10 @@ fn lines(app: &App, backend: &Backend, place: &Place, rules: &[&Rule]) -> Vec<Sa
         out.push(("owned by", place.owned_by(), Role::Text));
     }
     out.push(scaled_by(place));
+    if let (Some(router), true) = (&place.router, place.can_nap) {
+        let said = format!("{} tells its engines to sleep and to wake", router.service);
+        out.push(("router", said, Role::Text));
+    }
     out.extend(routes(backend, rules));
     out.extend(machines(&place.nodes));
     if let Some(tool) = &place.gitops {

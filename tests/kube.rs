@@ -27,6 +27,7 @@ mod kube {
     mod reading;
     mod router;
     mod stages;
+    mod starting;
     mod stories;
     mod tokens;
     mod told;

@@ -125,10 +125,14 @@ impl Hand {
     /// # Errors
     /// What it would not take, and why.
     pub async fn rehearse(&self, plan: &Plan) -> Result<(), String> {
+        let mut made = false;
         for (at, Planned { step, .. }) in plan.steps.iter().enumerate() {
+            made |= matches!(step, Step::Made { .. });
             match self.write(plan, at, true, &mut Tried::default()).await {
                 // That it may not be written down stops nothing.
                 Err(Fault::Forbidden(_)) if step.only_tells() => {}
+                // What is made on the way is not there to be checked.
+                Err(Fault::Absent(_)) if made => {}
                 done => done.map_err(|fault| told(step, &fault))?,
             }
         }
@@ -201,6 +205,12 @@ impl Hand {
                 }
             } else {
                 waited = true;
+                // All of it is done: whoever wants something else of it need not wait for a cloud, or for Knative's window.
+                let lasts =
+                    *step == Step::Released || plan.mark.op == "sleep" && *step == Step::Gone;
+                if let (true, Some(lease)) = (lasts, lease) {
+                    lease.give_back(self.pace).await;
+                }
                 tokio::select! {
                     // A step that waits has changed nothing: what stands is on the objects themselves.
                     () = self.shutdown.cancelled() => return Err(Failure::standing(LEFT)),
@@ -208,9 +218,8 @@ impl Hand {
                     done = self.wait(plan, step) => done,
                 }
             };
-            // Without a lease nothing was held for it either: what was asked for stands.
-            let stands = matches!(step, Step::Gone | Step::Ready | Step::Scaling)
-                || matches!(step, Step::Answers) && !plan.holds_lease;
+            let lasts = [Step::Gone, Step::Released, Step::Ready, Step::Scaling];
+            let stands = lasts.contains(step);
             if let (Err(why), true) = (&result, stands) {
                 // The pods go on their way: to take it back now would be another change of mind.
                 late.push(why.clone());
@@ -295,6 +304,11 @@ impl Hand {
 
     /// Tells what is done or waited for now: a step of the plan or what takes it back, or what comes before the first.
     async fn say(&self, plan: &Plan, words: String, step: Option<&Step>) {
+        self.report(plan, words, step, false).await;
+    }
+
+    /// The same; `asks`: and that somebody has to decide.
+    async fn report(&self, plan: &Plan, words: String, step: Option<&Step>, asks: bool) {
         let is = |it: &Planned| {
             let mut both = [Some(&it.step), it.back.as_ref()].into_iter().flatten();
             both.any(|it| step.is_some_and(|step| std::ptr::eq(it, step)))
@@ -308,7 +322,11 @@ impl Hand {
             words,
             step: at.map_or(0, |at| u32::try_from(at + 1).unwrap_or(u32::MAX)),
             of: u32::try_from(plan.steps.len()).unwrap_or(u32::MAX),
-            stopping: matches!(step, Some(Step::Gone | Step::Napping { asleep: true })),
+            stopping: matches!(
+                step,
+                Some(Step::Gone | Step::Released | Step::Napping { asleep: true, .. })
+            ),
+            asks,
         };
         // The hub may have stopped meanwhile; then nobody is left to tell.
         let _ = out.send(observation).await;

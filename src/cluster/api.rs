@@ -23,6 +23,8 @@ use super::lines;
 use crate::fleet::cluster::Need;
 use crate::fleet::cluster::plan::{MANAGER, Write};
 
+/// How long it may take to say that it is ready.
+const STARTING: Duration = Duration::from_secs(3);
 /// The longest that a call may take; watches and followed logs aside.
 const LIMIT: Duration = Duration::from_secs(15);
 /// The largest answer that is read.
@@ -200,6 +202,13 @@ impl Api {
         let request = build(Request::get(path), Vec::new())?;
         let bytes = self.call_within(request, LARGEST_PAGE, limit).await?;
         Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// Whether the API server says that it is not ready. What it forbids meanwhile it may allow in a moment: it has not read
+    /// its roles yet. Everybody may ask that (`--authorization-always-allow-paths`).
+    pub async fn is_starting(&self) -> bool {
+        let said = self.text("/readyz", STARTING).await;
+        matches!(said, Err(Fault::Said(500.., _) | Fault::Away(_)))
     }
 
     /// Passes a call on to a pod or a Service through the API's own proxy, and gives back what it said.

@@ -19,6 +19,8 @@ use super::wake::{Stage, State, WakeRecord};
 
 /// Lines of an engine's log that are kept for the screen.
 pub const LOG_LINES: usize = 400;
+/// Whether an engine sleeps in its pod is known within this long of meeting it, or cannot be read.
+const PAGED_WITHIN: TimeDelta = TimeDelta::seconds(10);
 /// Past wakes that estimates are learned from.
 pub const WAKES_KEPT: usize = 50;
 
@@ -80,6 +82,9 @@ pub struct Progress {
     pub since: DateTime<Utc>,
     /// When the step began.
     pub step_since: DateTime<Utc>,
+    /// It waits for somebody to decide, and goes back by itself where nobody does.
+    #[serde(default)]
+    pub asks: bool,
 }
 
 /// What a backend is made of.
@@ -306,6 +311,12 @@ impl Backend {
             (Some(_), 0) | (None, _) => Some(Usd::ZERO),
             (Some(facts), n) => facts.rate.map(|rate| rate.times(i128::from(n))),
         }
+    }
+
+    /// Whether it is ready and may sleep all the same, and its pages were not read yet: for a few seconds after it was met.
+    pub fn awaits_page(&self, place: &Place, now: DateTime<Utc>) -> bool {
+        let lately = self.live.met_at.is_none_or(|met| now - met < PAGED_WITHIN);
+        place.naps && self.sample.is_none() && self.live.error.is_none() && lately
     }
 
     /// Keeps `line`, forgetting the oldest past [`LOG_LINES`].

@@ -46,10 +46,13 @@ pub use pin::holds_exactly;
 use place::Place;
 use rule::Rule;
 pub use undo::Back;
-pub use wake::{MIN_SCALE, STOP};
+pub use wake::{ACTIVATOR, MIN_SCALE, STOP};
 
 /// How long a drain waits for what runs before somebody has to decide.
 pub const DRAIN_PATIENCE: chrono::TimeDelta = chrono::TimeDelta::minutes(5);
+
+/// The same of an engine that is spread over several machines: its requests are the longest.
+const SPREAD_PATIENCE: chrono::TimeDelta = chrono::TimeDelta::seconds(330);
 
 /// What is known of a cluster as a whole.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

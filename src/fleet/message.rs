@@ -165,6 +165,9 @@ pub enum Observation {
 
         /// From here on its pods may end.
         stopping: bool,
+
+        /// It took too long, and waits for somebody to decide.
+        asks: bool,
     },
     /// An action was carried out, or could not be.
     Performed {

@@ -174,8 +174,9 @@ impl Fleet {
                 step,
                 of,
                 stopping,
+                asks,
             } => {
-                self.came_to(&backend, words, (step, of), stopping);
+                self.came_to(&backend, words, (step, of), stopping, asks);
                 Vec::new()
             }
             Observation::Request(record) => {

@@ -10,7 +10,7 @@ use chrono::TimeDelta;
 use serde::Serialize;
 
 use super::Fleet;
-use super::backend::{Backend, SleepWay};
+use super::backend::{Backend, Kind, SleepWay};
 use super::cluster::plan::{Plan, Write};
 use super::figures::over;
 use super::id::{BackendId, ModelId};
@@ -115,7 +115,10 @@ pub fn preview_by(fleet: &Fleet, command: &Command, by: &Actor) -> Preview {
         preview
             .steps
             .extend(plan.steps.iter().map(|it| it.step.words()));
-        preview.calls.extend(plan.writes());
+        let b = plan.backend.as_ref().and_then(|id| fleet.backend(id));
+        preview
+            .calls
+            .extend(plan.calls(b.and_then(|it| it.place.as_deref())));
         preview.warnings.extend(plan.warnings);
     }
     preview.confirm = match command.inner() {
@@ -164,6 +167,12 @@ fn settled(fleet: &Fleet, command: &Command) -> Fleet {
     let left = after.backends.iter().filter(leaves).map(|b| b.id.clone());
     let mut ids: Vec<_> = left.collect();
     ids.extend(touched(fleet, command));
+    if let Command::Pin {
+        backend, exactly, ..
+    } = command.inner()
+    {
+        after.change(backend, |b| pinned(b, *exactly));
+    }
     for id in ids {
         after.change(&id, |b| {
             let since = b.state.since();
@@ -192,6 +201,24 @@ fn settled(fleet: &Fleet, command: &Command) -> Fleet {
         });
     }
     after
+}
+
+/// A backend on a cluster once a pin stands: it is up, and where it is held at a number it costs as many replicas.
+fn pinned(b: &mut Backend, exactly: Option<u32>) {
+    let Some(place) = &mut b.place else {
+        return;
+    };
+    let since = b.state.since();
+    let sleeps = matches!(b.state, State::Asleep { .. } | State::Failed(_));
+    if sleeps {
+        b.state = State::Warm { since };
+    }
+    if let (Some(n), Kind::SelfHosted(facts)) = (exactly, &mut b.kind)
+        && (sleeps || n != place.wanted)
+    {
+        facts.replicas = n;
+        Arc::make_mut(place).nodes.clear();
+    }
 }
 
 /// The backends whose state a command may change.

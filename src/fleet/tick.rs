@@ -76,9 +76,9 @@ impl Fleet {
         } else if (now.timestamp() + at as i64) % ACCRUED_EVERY == 0 {
             Arc::make_mut(&mut self.backends[at]).accrue(now, gap);
             let b = &self.backends[at];
-            if matches!(&b.state, State::Draining(drain) if b.doing.is_none() && now >= drain.deadline)
-            {
-                // Its cluster may have said all that it says: pods that stay after all.
+            let stays = matches!(&b.state, State::Draining(drain) if b.doing.is_none() && now >= drain.deadline);
+            if stays || matches!(b.state, State::Unknown { .. }) {
+                // Its cluster may have said all that it says: pods that stay after all, or whose pages nobody reads.
                 let id = b.id.clone();
                 self.follow_again(&id, now);
             }

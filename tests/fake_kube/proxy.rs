@@ -68,7 +68,7 @@ pub(super) async fn proxy(inner: &Arc<Inner>, request: &Request, target: &Target
             Ok(typed(status, &media, body))
         }
         Some(Answerer::Upstream(url)) => forward(&url, path, request).await,
-        None if is_service && activator::knows(inner, &namespace, name) => {
+        None if is_service && activator::is_its(&namespace, name) => {
             activator::hold(inner, request).await
         }
         None if is_service => Err(Failure::unavailable(format!(

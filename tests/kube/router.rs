@@ -50,7 +50,7 @@ fn service_of(name: &str) -> String {
 }
 
 /// Has every router answer for the engines in its pods.
-pub(crate) fn serve(fake: &Arc<FakeKube>, engines: &Engines) {
+pub(crate) fn serve(fake: &Arc<FakeKube>, engines: &Engines, labels: bool) {
     for it in fake.all("deployments") {
         let name = it["metadata"]["name"].as_str().unwrap();
         let Some(name) = name.strip_suffix("-deployment-router") else {
@@ -65,12 +65,19 @@ pub(crate) fn serve(fake: &Arc<FakeKube>, engines: &Engines) {
         let (fake_, engines) = (Arc::downgrade(fake), engines.clone());
         fake.on_proxy(
             &format!("{HERE}/{}:80", service_of(name)),
-            move |method, path, query| answer(&fake_, &engines, &of, method, path, query),
+            move |method, path, query| {
+                let said = answer(&fake_, &engines, &of, method, path, query);
+                // What the API says of its patch it logs, and answers all the same.
+                if labels && said.0 == 200 {
+                    label(&fake_, &of, path, query);
+                }
+                said
+            },
         );
     }
 }
 
-/// `/engines`, and orders with `?id=`: the engine's own answer is not passed on, its status is.
+/// `/engines`, and orders with `?id=`. The engine's own answer is not passed on, its status is.
 fn answer(
     fake: &Weak<FakeKube>,
     engines: &Engines,
@@ -86,15 +93,7 @@ fn answer(
     let Some(fake) = fake.upgrade() else {
         return says(503, json!(null));
     };
-    let mine = |it: &Value| it["metadata"]["labels"]["app.kubernetes.io/instance"] == of;
-    let name = |it: &Value| it["metadata"]["name"].as_str().unwrap().to_owned();
-    let pods: Vec<String> = fake
-        .all("pods")
-        .iter()
-        .filter(|it| mine(it))
-        .map(name)
-        .collect();
-    let id = |pod: &str| Uuid::new_v5(&Uuid::NAMESPACE_DNS, pod.as_bytes()).to_string();
+    let pods = pods(&fake, of);
     if (method, path) == ("GET", "/engines") {
         let card = |pod: &String| json!({"engine_id": id(pod), "serving_models": ["served"], "created": 1_780_000_000});
         return says(200, pods.iter().map(card).collect());
@@ -123,11 +122,34 @@ fn answer(
             b"Internal Server Error".to_vec(),
         );
     }
+    says(status, json!({"status": "success"}))
+}
+
+/// The label by which every replica of the router knows who sleeps.
+fn label(fake: &Weak<FakeKube>, of: &str, path: &str, query: &str) {
     let sleeping = match path {
         "/sleep" => json!("true"),
-        _ => Value::Null,
+        "/wake_up" => Value::Null,
+        _ => return,
     };
-    let labels = json!({"metadata": {"labels": {"sleeping": sleeping}}});
-    fake.merge(&format!("pods/{HERE}/{pod}"), &labels);
-    says(status, json!({"status": "success"}))
+    let Some(fake) = fake.upgrade() else { return };
+    let asked = query.split('&').find_map(|it| it.strip_prefix("id="));
+    for pod in pods(&fake, of) {
+        if asked == Some(&id(&pod)) {
+            let labels = json!({"metadata": {"labels": {"sleeping": sleeping}}});
+            fake.merge(&format!("pods/{HERE}/{pod}"), &labels);
+        }
+    }
+}
+
+/// The pods that it finds by their label.
+fn pods(fake: &FakeKube, of: &str) -> Vec<String> {
+    let all = fake.all("pods").into_iter();
+    let mine = all.filter(|it| it["metadata"]["labels"]["app.kubernetes.io/instance"] == of);
+    mine.map(|it| it["metadata"]["name"].as_str().unwrap().to_owned())
+        .collect()
+}
+
+fn id(pod: &str) -> String {
+    Uuid::new_v5(&Uuid::NAMESPACE_DNS, pod.as_bytes()).to_string()
 }

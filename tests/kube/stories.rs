@@ -190,6 +190,9 @@ impl Telling {
                 };
                 self.settles(plan).await;
             }
+            "gone" => {
+                fake.delete(rest);
+            }
             "merge" | "deny" => yard::put(fake, step),
             "shows" => {
                 let (id, what) = rest.split_once(' ').unwrap();
@@ -260,7 +263,10 @@ impl Telling {
     async fn order(&mut self, text: &str, rehearse: bool, wait: bool) {
         let command = command(text);
         let verb = command.inner().verb();
-        self.under_way = Some((verb, self.open.endings(verb) + 1));
+        // One of that name that is still under way ends before it.
+        let before = self.under_way.filter(|(of, _)| *of == verb);
+        let before = before.map_or(self.open.endings(verb), |(_, times)| times);
+        self.under_way = Some((verb, before + 1));
         let heading = if rehearse { "try " } else { "" };
         let _ = writeln!(self.text, "## {heading}{text}");
         match self.open.order(command, "ana", rehearse).await {
@@ -388,7 +394,7 @@ fn is_needed(call: &Call) -> bool {
     let pages = ["/metrics", "/health", "/v1/models", "/is_sleeping"];
     match (call.verb, &*call.resource) {
         // Whether the server is there.
-        ("", _) => call.path == "/version",
+        ("", _) => ["/version", "/readyz"].contains(&&*call.path),
         ("create", reviews) => reviews.ends_with("reviews"),
         ("get", "services/proxy") => call.path.ends_with("/engines"),
         ("get", "pods/proxy") => pages.iter().any(|page| call.path.ends_with(page)),
@@ -411,11 +417,11 @@ fn command(text: &str) -> Command {
         "sleep" => Command::Sleep { backend },
         "drain" => Command::Drain { backend },
         "undrain" => Command::Undrain { backend },
-        // `pin llm/chat`, `pin llm/chat 3` for exactly so many.
+        // `pin llm/chat`, `pin llm/chat 3` for exactly so many, `pin llm/chat 2099-01-01T00:00:00Z` for so long.
         "pin" => Command::Pin {
-            exactly: rest.split_once(' ').map(|(_, n)| n.parse().unwrap()),
+            exactly: rest.split(' ').find_map(|it| it.parse().ok()),
+            until: rest.split(' ').find_map(|it| it.parse().ok()),
             backend: rest.split(' ').next().unwrap().into(),
-            until: None,
             reason: "demo".into(),
         },
         "unpin" => Command::Unpin { backend },

@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use fleetctl::fleet::cluster::place::{Autoscaler, Place};
+use fleetctl::fleet::cluster::place::{Autoscaler, Owner, Place};
 use fleetctl::fleet::{Backend, Fleet};
 use serde_json::Value;
 
@@ -167,6 +167,9 @@ pub(crate) fn backend(b: &Backend) -> String {
             place.wanted, place.ready, place.pods
         ));
         said.push(scaler(place));
+        if let Owner::InferenceService { stopped: true, .. } = &place.owner {
+            said.push("stopped".into());
+        }
         if let Some(mark) = &place.mark {
             let done = match (mark.done, mark.undone) {
                 (_, true) => ", taken back",
@@ -177,7 +180,11 @@ pub(crate) fn backend(b: &Backend) -> String {
         }
         said.extend(place.trouble.as_ref().map(|it| it.what.to_string()));
     }
-    said.extend(b.pin.as_ref().map(|it| format!("pinned by {}", it.by)));
+    said.extend(
+        b.pin
+            .as_ref()
+            .map(|it| format!("pinned{} by {}", it.exact(), it.by)),
+    );
     said.extend(b.drained.as_ref().map(|it| format!("drained by {}", it.by)));
     said.extend(b.doing.as_ref().map(|it| format!("doing: {it}")));
     said.join("; ")

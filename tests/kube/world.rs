@@ -25,6 +25,12 @@ pub(crate) enum Who {
     Gateways,
     /// HorizontalPodAutoscalers have no metrics.
     Metrics,
+    /// KEDA does nothing.
+    Keda,
+    /// A router may not label pods.
+    Labels,
+    /// KEDA's triggers are silent, and have been for long: what nobody forces goes to zero.
+    Traffic,
     /// Knative is older than 1.21: what is written on a revision reaches nobody.
     Revisions,
 }
@@ -38,7 +44,7 @@ pub(crate) struct World {
 /// Sets them to work, but for some.
 pub(crate) fn live(fake: &Arc<FakeKube>, engines: &Engines, without: &[Who]) -> World {
     let without = without.to_vec();
-    router::serve(fake, engines);
+    router::serve(fake, engines, !without.contains(&Who::Labels));
     let engines = engines.clone();
     let controllers = fake.controllers();
     let fake = Arc::clone(fake);
@@ -104,7 +110,9 @@ fn turn(fake: &FakeKube, engines: &Engines, without: &[Who]) {
         gateways(fake);
     }
     hpas(fake, has(Who::Metrics));
-    keda(fake);
+    if has(Who::Keda) {
+        keda(fake, has(Who::Traffic));
+    }
     kaito(fake);
     kserve(fake);
     if has(Who::Revisions) {
@@ -227,7 +235,7 @@ fn target(it: &Value) -> String {
 }
 
 /// KEDA: what it is paused at, and its least number; its triggers are silent, and a forced activation is at its next poll.
-fn keda(fake: &FakeKube) {
+fn keda(fake: &FakeKube, traffic: bool) {
     for it in fake.all("scaledobjects") {
         let path = target(&it);
         let Some(now) = replicas(fake, &path) else {
@@ -240,7 +248,17 @@ fn keda(fake: &FakeKube) {
             scale(fake, &path, held.parse().unwrap());
         } else if set("paused") != Some("true") {
             let least = it["spec"]["minReplicaCount"].as_u64().unwrap_or(0);
-            scale(fake, &path, now.max(least));
+            let active = &it["status"]["lastActiveTime"];
+            if set("force-activation") == Some("true") && active.is_null() {
+                let path = format!("scaledobjects/{HERE}/{}", name(&it));
+                let now = chrono::Utc::now().to_rfc3339();
+                settle(fake, &path, &json!({"status": {"lastActiveTime": now}}));
+            }
+            // Its cooldown is counted from when it was active last.
+            let idle = !traffic && set("force-activation").is_none() && active.is_null();
+            if now < least || idle {
+                scale(fake, &path, least);
+            }
         }
     }
 }
@@ -261,16 +279,27 @@ fn kaito(fake: &FakeKube) {
         }
         for it in fake.all("workspaces") {
             let mine = it["metadata"]["labels"][MADE_BY] == name(&set);
-            if mine && !names.iter().any(|one| one == name(&it)) {
+            let of = |node: &Value| node["metadata"]["labels"]["kaito.sh/workspace"] == name(&it);
+            let billed = fake.all("nodes").iter().any(of);
+            if mine && billed && !names.iter().any(|one| one == name(&it)) {
+                // It goes when its machines have gone.
+                fake.delete(&format!("statefulsets/{HERE}/{}", name(&it)));
+            } else if mine && !names.iter().any(|one| one == name(&it)) {
                 fake.delete(&format!("statefulsets/{HERE}/{}", name(&it)));
                 fake.delete(&format!("workspaces/{HERE}/{}", name(&it)));
             }
         }
     }
     for it in fake.all("workspaces") {
-        if fake
-            .get(&format!("statefulsets/{HERE}/{}", name(&it)))
-            .is_none()
+        let wanted = |set: &Value| {
+            set["metadata"]["name"] == it["metadata"]["labels"][MADE_BY]
+                && set["spec"]["replicas"] == 0
+        };
+        let leaves = fake.all("inferencesets").iter().any(wanted);
+        if !leaves
+            && fake
+                .get(&format!("statefulsets/{HERE}/{}", name(&it)))
+                .is_none()
         {
             let set = it["metadata"]["labels"][MADE_BY].as_str();
             let mut labels = json!({"kaito.sh/workspace": name(&it)});

@@ -26,6 +26,14 @@ pub(crate) fn put(fake: &FakeKube, line: &str) {
                 false,
             ));
         }
+        // One that KAITO made: `machine vm-0 phi-0`.
+        "machine" => {
+            let mut it =
+                fixtures::gpu_node(name, "Standard_NC40ads_H100_v5", "swedencentral", 1, false);
+            it["metadata"]["labels"]["kaito.sh/workspace"] = words[2].into();
+            it["metadata"]["labels"]["kaito.sh/workspacenamespace"] = HERE.into();
+            fake.put(it);
+        }
         "deployment" => {
             fake.put(deployment(name, n(2)));
         }
@@ -233,10 +241,7 @@ fn revision(fake: &FakeKube, name: &str, service: &str, replicas: u32) {
         "spec": {"containers": [{"name": "user-container", "image": "vllm/vllm-openai:v0.14.1"}]},
     }));
     fake.put(belonging(&format!("{name}-deployment"), replicas, &labels));
-    // It leads to the activator, and to pods once there are some: Knative writes its endpoints itself.
-    let mut service = fixtures::service(HERE, name);
-    service["spec"].as_object_mut().unwrap().remove("selector");
-    fake.put(service);
+    fake.put(fixtures::service("knative-serving", "activator-service"));
 }
 
 /// A KServe LLMInferenceService; with `scaled` an autoscaler has its replicas.

@@ -94,6 +94,15 @@ impl Hand {
             None => None,
         };
         let known = known.as_ref();
+        if let (Some(known), Some(router)) = (known, order.via)
+            && let Some(pod) = place.live_pods.iter().find(|it| !known.knows(it))
+            && order.path.starts_with("/sleep")
+        {
+            return Err(Undone::Engine(format!(
+                "the router, {}, does not know {} yet, and would go on sending to it; wait until it does, or use --force",
+                router.service, pod.name
+            )));
+        }
         for (at, pod) in place.live_pods.iter().enumerate() {
             // The same order twice is the same order.
             let fault = loop {
@@ -115,7 +124,7 @@ impl Hand {
                     "{} does not know it; start vLLM with --enable-sleep-mode and VLLM_SERVER_DEV_MODE=1",
                     pod.name
                 ),
-                other => format!("{}: {}", pod.name, words(&other)),
+                other => format!("{}: {}", pod.name, said_by(&other)),
             };
             for (pod, back) in place.live_pods[..at].iter().zip(back.iter().cycle()) {
                 if let Err(fault) = self.tell(&place, pod, *back, known).await {
@@ -139,8 +148,11 @@ impl Hand {
                 Err(fault) => fault,
             };
             let why = || {
-                let said = words(&fault);
-                Undone::Engine(format!("the router, {}: {said}", router.service))
+                let said = said_by(&fault);
+                Undone::Engine(format!(
+                    "the router, {}: {said}; mend it, or use --force to tell the engines themselves",
+                    router.service
+                ))
             };
             if !is_on_the_way(&fault) {
                 return Err(why());
@@ -170,9 +182,20 @@ impl Hand {
         }
     }
 
-    /// Until every engine says that it sleeps, or that it does not.
-    pub(super) async fn until_napping(&self, id: &BackendId, asleep: bool) -> Result<(), String> {
+    /// Until every engine says that it sleeps, or that it does not; and a router has those that it knows down as that.
+    pub(super) async fn until_napping(
+        &self,
+        id: &BackendId,
+        asleep: bool,
+        by: Option<&Router>,
+    ) -> Result<(), String> {
         let ends = Instant::now() + NAPPING / self.pace;
+        let known = match by {
+            // Who took the orders through it was reached a moment ago.
+            Some(router) => self.known_to(router).await.ok(),
+            None => None,
+        };
+        let is_known = |pod: &LivePod| known.as_ref().is_some_and(|it| it.knows(pod));
         loop {
             let place = self.place(id)?;
             let mut last = None;
@@ -184,7 +207,19 @@ impl Hand {
                     serde_json::from_slice::<IsSleeping>(&bytes).map_err(|why| why.to_string())
                 });
                 match said {
-                    Ok(said) if said.is_sleeping == asleep => {}
+                    Ok(said) if said.is_sleeping == asleep => {
+                        if is_known(pod) && pod.left_out != asleep {
+                            let (set, sends) = if asleep {
+                                ("did not set", "sends it requests as before")
+                            } else {
+                                ("did not take off", "sends it no requests")
+                            };
+                            last = Some(format!(
+                                "the router {set} the label sleeping=true of {} (may it patch pods?) and {sends}",
+                                pod.name
+                            ));
+                        }
+                    }
                     Ok(said) => {
                         let word = if said.is_sleeping { "asleep" } else { "awake" };
                         last = Some(format!("{} says that it is {word}", pod.name));
@@ -308,12 +343,26 @@ fn is_on_the_way(fault: &Fault) -> bool {
     )
 }
 
-/// The engine's own words, where it is the one that said them.
-fn words(fault: &Fault) -> String {
+/// What was said, by whoever said it: what asks for other credentials is behind the API server, which took ours.
+pub(super) fn said_by(fault: &Fault) -> String {
     match fault {
+        Fault::Said(code, said) if is_way(said) => format!("the API server said {code}: {said}"),
         Fault::Said(code, said) => format!("it said {code}: {said}"),
+        Fault::Stranger(said) => format!("it said 401: {said}"),
+        Fault::Absent(said) => format!("it said 404: {said}"),
         other => other.to_string(),
     }
+}
+
+/// Whether these are the API server's own words of what is behind it.
+fn is_way(said: &str) -> bool {
+    [
+        "error trying to reach service",
+        "no endpoints available",
+        "address not allowed",
+    ]
+    .iter()
+    .any(|it| said.contains(it))
 }
 
 /// What an engine said instead of a token: that it cannot be asked, or that it does not work.
@@ -331,7 +380,7 @@ fn unanswered(fault: &Fault) -> Result<Answered, String> {
         }
         Fault::Away(_) | Fault::Old(_) | Fault::Said(..) | Fault::Garbled(_) => Err(format!(
             "it is ready and does not answer: {}; look at its log",
-            words(fault)
+            said_by(fault)
         )),
     }
 }

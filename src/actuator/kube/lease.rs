@@ -6,6 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, TimeDelta, Utc};
 use http::Method;
 use serde_json::{Value, json};
+use tokio_util::sync::CancellationToken;
 
 use super::Hand;
 use super::patience::{Undone, tried};
@@ -35,6 +36,8 @@ pub(super) struct Lease {
     since: String,
     /// When it was last renewed, by this machine's clock: a wait that a suspended machine slept through counts.
     renewed: Arc<Mutex<DateTime<Utc>>>,
+    /// It was given back: there is nothing left to keep.
+    over: CancellationToken,
 }
 
 impl Lease {
@@ -53,6 +56,7 @@ impl Lease {
             holder: plan.mark.id.clone(),
             since: micros(),
             renewed: Arc::new(Mutex::new(Utc::now())),
+            over: CancellationToken::new(),
         };
         let mut patience = hand.patience(plan, None, turn);
         loop {
@@ -125,7 +129,10 @@ impl Lease {
     pub(super) async fn keep(&self) -> String {
         let mut next = RENEW;
         loop {
-            tokio::time::sleep(next).await;
+            tokio::select! {
+                () = tokio::time::sleep(next) => {}
+                () = self.over.cancelled() => std::future::pending().await,
+            }
             match self.held(true).await {
                 Ok(true) => next = RENEW,
                 Ok(false) => next = SOON,
@@ -186,10 +193,14 @@ impl Lease {
 
     /// Ends it: there is nothing left to hold. One that somebody took over meanwhile is theirs.
     pub(super) async fn give_back(&self, pace: u32) {
+        if self.over.is_cancelled() {
+            return;
+        }
+        self.over.cancel();
         for _ in 0..ENDINGS {
             match self.end().await {
                 Ok(()) => return,
-                Err(fault) if fault.passes() => {
+                Err(fault) if fault.passes() || self.api.is_starting().await => {
                     tracing::warn!("{} was not given back: {fault}", self.object);
                     tokio::time::sleep(SOON / pace).await;
                 }

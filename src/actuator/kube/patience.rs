@@ -58,6 +58,8 @@ pub(super) struct Patience<'a> {
     turn: Option<&'a Turn>,
     ends: Instant,
     next: Duration,
+    /// The API server was only starting when it forbade something.
+    starting: bool,
 }
 
 impl Hand {
@@ -75,6 +77,7 @@ impl Hand {
             turn,
             ends: Instant::now() + LONGEST / self.pace,
             next: FIRST,
+            starting: false,
         }
     }
 }
@@ -85,7 +88,7 @@ impl Patience<'_> {
     /// # Errors
     /// Where another try would not help, or nobody waits for it any more.
     pub(super) async fn after(&mut self, fault: Fault) -> Result<(), Undone> {
-        if !fault.passes() {
+        if !fault.passes() && !self.may_be_allowed(&fault).await {
             return Err(Undone::Fault(fault));
         }
         let left = self.ends.saturating_duration_since(Instant::now());
@@ -115,12 +118,23 @@ impl Patience<'_> {
         }
         Ok(())
     }
+
+    /// Whether something was forbidden by a server that only starts, and has not read its roles yet: one more try once it
+    /// is ready.
+    async fn may_be_allowed(&mut self, fault: &Fault) -> bool {
+        if !matches!(fault, Fault::Forbidden(_)) {
+            return false;
+        }
+        let before = std::mem::replace(&mut self.starting, self.hand.api.is_starting().await);
+        self.starting || before
+    }
 }
 
 /// A fault that may pass, in few words.
 fn brief(fault: &Fault) -> String {
     match fault {
         Fault::Away(why) => format!("the API server does not answer ({why})"),
+        Fault::Forbidden(why) => format!("the API server only starts ({why})"),
         other => other.to_string(),
     }
 }

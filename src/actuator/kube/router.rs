@@ -9,7 +9,6 @@ use std::time::Duration;
 use http::Method;
 use serde::Deserialize;
 use serde_json::Value;
-use uuid::Uuid;
 
 use super::Hand;
 use crate::cluster::Fault;
@@ -31,19 +30,21 @@ struct Engine {
 }
 
 impl Knows<'_> {
+    /// Whether it knows the engine in a pod.
+    pub(super) fn knows(&self, pod: &LivePod) -> bool {
+        self.ids.contains(&Router::id(pod))
+    }
+
     /// The path of an order to the engine in a pod; `None` where the router does not know it.
     pub(super) fn path(&self, pod: &LivePod, order: &str) -> Option<String> {
-        let id = Uuid::new_v5(&Uuid::NAMESPACE_DNS, pod.name.as_bytes()).to_string();
-        let mark = if order.contains('?') { '&' } else { '?' };
-        let knows = self.ids.contains(&id);
-        knows.then(|| at(self.router, &format!("{order}{mark}id={id}")))
+        self.knows(pod).then(|| self.router.path(pod, order))
     }
 }
 
 impl Hand {
     /// Whom a router knows.
     pub(super) async fn known_to<'a>(&self, router: &'a Router) -> Result<Knows<'a>, Fault> {
-        let path = at(router, "/engines");
+        let path = router.at("/engines");
         let said = self.api.pass(Method::GET, &path, &[], None, SHORT).await?;
         let all: Vec<Engine> =
             serde_json::from_slice(&said).map_err(|why| Fault::Garbled(why.to_string()))?;
@@ -62,11 +63,6 @@ impl Hand {
     ) -> Result<Vec<u8>, Fault> {
         self.api.pass(Method::POST, path, &[], body, limit).await
     }
-}
-
-/// A path of the router through the API's way to its Service.
-fn at(Router { service, port }: &Router, path: &str) -> String {
-    format!("{}:{port}/proxy{path}", service.path())
 }
 
 #[cfg(test)]
@@ -89,6 +85,7 @@ mod tests {
         let pod = |name: &str| LivePod {
             name: name.into(),
             ip: "10.0.0.1".into(),
+            left_out: false,
         };
         let engine = pod("vllm-opt125m-deployment-vllm-6c9f7b8d5-x2k4p");
         assert_eq!(

@@ -7,6 +7,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use super::Hand;
 use super::engines::Answered;
+use crate::fleet::cluster::DRAIN_PATIENCE;
 use crate::fleet::cluster::edit::Edit;
 use crate::fleet::cluster::object::Object;
 use crate::fleet::cluster::place::{Autoscaler, FROM_PROMETHEUS, Phase, Place};
@@ -24,10 +25,10 @@ const STILL: Duration = Duration::from_secs(10);
 const SILENT: Duration = Duration::from_secs(30);
 /// How long it may take to find out whether pods can be read.
 const READABLE: Duration = Duration::from_secs(20);
-/// How long what runs may take to end.
-const IDLE: Duration = Duration::from_secs(300);
 /// How long pods may take to be gone.
 const GONE: Duration = Duration::from_secs(300);
+/// How long machines may take to be given back: a cloud's API deletes them one after the other.
+const RELEASED: Duration = Duration::from_secs(900);
 /// What was asked for is seen within this long.
 const ASKED: Duration = Duration::from_secs(60);
 /// How long a wake that has to be let go of afterwards is waited for.
@@ -35,22 +36,28 @@ const READY: Duration = Duration::from_secs(3600);
 /// How long an autoscaler may take to scale again: it looks every 15 s, and metrics of new pods come a little later.
 const SCALING: Duration = Duration::from_secs(120);
 
+/// Whoever wants it back has the last word.
+const AGAIN: &str = "somebody asked for it again meanwhile";
+
 impl Hand {
     pub(super) async fn wait(&self, plan: &Plan, step: &Step) -> Result<(), String> {
         match (step, &plan.backend) {
             (Step::Programmed { route }, _) => self.until_programmed(plan, route).await,
             (Step::Silent, Some(id)) => self.until_silent(id).await,
             (Step::Idle, Some(id)) => {
-                self.until_idle(id).await?;
+                self.until_idle(plan, step, id).await?;
                 self.still_without(plan)
             }
-            (Step::Gone, Some(id)) => {
-                let gone = |fleet: &Fleet| {
-                    let place = fleet.backend(id).and_then(|b| b.place.clone());
-                    place.is_none_or(|it| it.pods == 0)
+            (Step::Gone, Some(id)) => self.until_gone(id).await,
+            (Step::Released, Some(id)) => self.until_released(id).await,
+            (Step::Made { object }, Some(id)) => {
+                let made = |fleet: &Fleet| {
+                    let place = fleet.backend(id).and_then(|b| b.place.as_deref());
+                    let scaler = place.map(|it| &it.autoscaler);
+                    matches!(scaler, Some(Autoscaler::Keda { object: it, .. }) if it.name == object.name)
                 };
-                let late = || format!("the pods of {id} are not gone after {} s", GONE.as_secs());
-                self.until(GONE, gone).await.map_err(|()| late())
+                let late = |()| format!("{object} is not there after {} s", ASKED.as_secs());
+                self.until(ASKED, made).await.map_err(late)
             }
             (Step::Ready, Some(id)) => {
                 let place = |fleet: &Fleet| fleet.backend(id).and_then(|b| b.place.clone());
@@ -72,7 +79,9 @@ impl Hand {
                 }
                 Ok(())
             }
-            (Step::Napping { asleep }, Some(id)) => self.until_napping(id, *asleep).await,
+            (Step::Napping { asleep, by }, Some(id)) => {
+                self.until_napping(id, *asleep, by.as_ref()).await
+            }
             (Step::Answers, Some(id)) => {
                 let patience = self.patience(plan, Some(step), None);
                 if let Answered::Unasked(why) = self.one_token(id, patience).await? {
@@ -84,6 +93,59 @@ impl Hand {
             (Step::Scaling, Some(id)) => self.until_scaling(id).await,
             _ => Ok(()),
         }
+    }
+
+    /// Until no pod is left.
+    async fn until_gone(&self, id: &BackendId) -> Result<(), String> {
+        let mut again = false;
+        let mut let_go = false;
+        let gone = |fleet: &Fleet| {
+            let place = fleet.backend(id).and_then(|b| b.place.as_deref());
+            // What Knative keeps after all, somebody wants again.
+            if let Some(revision) = place.and_then(Place::revision) {
+                let keeps = revision.min_scale.as_deref() != Some("0");
+                let_go |= !keeps;
+                again = let_go && keeps;
+            }
+            again || place.is_none_or(|it| it.pods == 0)
+        };
+        let gone = self.until(GONE, gone).await;
+        if again {
+            return Err(AGAIN.into());
+        }
+        gone.map_err(|()| format!("the pods of {id} are not gone after {} s", GONE.as_secs()))
+    }
+
+    /// Until no machine is left that was made for it.
+    async fn until_released(&self, id: &BackendId) -> Result<(), String> {
+        let mut again = false;
+        let mut asleep = false;
+        let mut names: Vec<Box<str>> = Vec::new();
+        let released = |fleet: &Fleet| {
+            let place = fleet.backend(id).and_then(|b| b.place.as_deref());
+            asleep |= place.is_none_or(|it| it.wanted == 0);
+            again = asleep && place.is_some_and(|it| it.wanted > 0);
+            let nodes = place.iter().flat_map(|it| &it.nodes);
+            names = nodes.map(|it| it.name.clone()).collect();
+            again || place.is_none_or(|it| it.wanted == 0 && it.pods == 0 && it.nodes.is_empty())
+        };
+        let released = self.until(RELEASED, released).await;
+        if again {
+            return Err(AGAIN.into());
+        }
+        if released.is_ok() {
+            return Ok(());
+        }
+        let are = if names.len() == 1 {
+            "a machine is"
+        } else {
+            "machines are"
+        };
+        Err(format!(
+            "{are} still billed after {} s: {}; look at its NodeClaims",
+            RELEASED.as_secs(),
+            names.join(", ")
+        ))
     }
 
     /// Until its HorizontalPodAutoscaler says that it scales; one that is not there any more has no say.
@@ -196,9 +258,30 @@ impl Hand {
             ));
         }
         Err(format!(
-            "requests still arrive at {id} after {} s without weight: another route, or a client of its Service, leads there",
-            SILENT.as_secs()
+            "requests still arrive at {id} after {} s without weight: {}",
+            SILENT.as_secs(),
+            self.ways_to(id)
         ))
+    }
+
+    /// What may still lead to it, as far as it is seen.
+    fn ways_to(&self, id: &BackendId) -> String {
+        let fleet = self.seen();
+        let rules = fleet
+            .iter()
+            .flat_map(|it| &it.models)
+            .flat_map(|it| &it.routes);
+        let leads = |rule: &&Rule| {
+            let mut refs = rule.refs.iter();
+            refs.any(|it| it.backend.as_ref() == Some(id) && it.share() > 0)
+        };
+        let mut names: Vec<String> = rules.filter(leads).map(|it| it.route.to_string()).collect();
+        names.dedup();
+        if names.is_empty() {
+            return "no route that is seen sends it any: a client of its Service, or of its pods"
+                .into();
+        }
+        format!("{} still sends it some", names.join(", "))
     }
 
     /// Whether its pods say anything; waits until that is known.
@@ -260,11 +343,19 @@ impl Hand {
         Ok(())
     }
 
-    async fn until_idle(&self, id: &BackendId) -> Result<(), String> {
+    /// Until nothing runs any more. What runs for too long is told, and waited for once more: an operator has that long to cut
+    /// it or to take the drain back; then it is taken back.
+    async fn until_idle(&self, plan: &Plan, step: &Step, id: &BackendId) -> Result<(), String> {
         let _read_first = self.attention.attend(id);
         self.readable(id).await?;
+        let seen = self.seen();
+        let place = seen
+            .as_ref()
+            .and_then(|it| it.backend(id)?.place.as_deref());
+        let limit = place.map_or(DRAIN_PATIENCE, Place::patience);
+        let limit = limit.to_std().unwrap_or_default();
         let mut gone = false;
-        let idle = |fleet: &Fleet| {
+        let mut idle = |fleet: &Fleet| {
             let Some(b) = fleet.backend(id) else {
                 gone = true;
                 return true;
@@ -275,7 +366,18 @@ impl Hand {
                 _ => serves_nothing(b),
             }
         };
-        let done = self.until(IDLE, idle).await;
+        let mut done = self.until(limit, &mut idle).await;
+        if let (Err(()), Some(n @ 1..)) = (&done, self.runs(id)) {
+            let seconds = limit.as_secs();
+            let run = if n == 1 {
+                "request still runs"
+            } else {
+                "requests still run"
+            };
+            let words = format!("{n} {run} after {seconds} s: taken back in {seconds} s more");
+            self.report(plan, words, Some(step), true).await;
+            done = self.until(limit, idle).await;
+        }
         if gone {
             return Err(unseen(id));
         }
@@ -285,25 +387,31 @@ impl Hand {
         let fleet = self.seen();
         let b = fleet.as_ref().and_then(|it| it.backend(id));
         let unread = b.and_then(|b| b.live.error.clone());
-        let running = b.and_then(|b| b.live.running).filter(|_| unread.is_none());
-        Err(match running {
+        let seconds = limit.as_secs();
+        Err(match self.runs(id) {
             Some(1) => format!(
                 "1 request still runs on {id} after {} s; --force cuts it",
-                IDLE.as_secs()
+                2 * seconds
             ),
             Some(n) if n > 1 => format!(
                 "{n} requests still run on {id} after {} s; --force cuts them",
-                IDLE.as_secs()
+                2 * seconds
             ),
             Some(_) => format!(
-                "whether the pods of {id} are idle is not known: they were not read often enough within {} s; --force goes on without",
-                IDLE.as_secs()
+                "whether the pods of {id} are idle is not known: they were not read often enough within {seconds} s; --force goes on without"
             ),
             None => format!(
                 "whether the pods of {id} are idle is not known: {}; --force goes on without",
                 unread.unwrap_or_else(|| "they cannot be read".to_owned())
             ),
         })
+    }
+
+    /// Requests that run on it, where its pods say so.
+    fn runs(&self, id: &BackendId) -> Option<u32> {
+        let seen = self.seen();
+        let b = seen.as_ref()?.backend(id)?;
+        b.live.running.filter(|_| b.live.error.is_none())
     }
 
     /// Waits until the picture is as wanted.

@@ -160,11 +160,13 @@ impl Hand {
             | Step::Napping { .. }
             | Step::Answers
             | Step::Scaling
+            | Step::Made { .. }
             | Step::Nudge { .. }
             | Step::Programmed { .. }
             | Step::Silent
             | Step::Idle
             | Step::Gone
+            | Step::Released
             | Step::Ready => Ok(()),
         }
     }

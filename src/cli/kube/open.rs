@@ -18,9 +18,9 @@ use crate::actuator::kube::Hand;
 use crate::cli::exit::{Ended, Kind};
 use crate::clock::Clock;
 use crate::cluster::{Access, Api, Fault, contexts};
-use crate::fleet::Fleet;
 use crate::fleet::cluster::place::{LogOf, Place};
 use crate::fleet::cluster::{Cluster, PartState};
+use crate::fleet::{Backend, Fleet};
 use crate::handle::FleetHandle;
 use crate::hub::{self, Hub};
 use crate::source::engine_log::clean;
@@ -146,6 +146,12 @@ impl Open {
                     .backends
                     .iter()
                     .all(|b| b.is_hosted() || b.place.is_some());
+                // Whether what is ready sleeps in its pods only their pages say.
+                let awaits = |b: &Arc<Backend>| {
+                    let ready = b.place.as_deref().filter(|it| it.ready > 0);
+                    ready.is_some_and(|it| b.awaits_page(it, fleet.now))
+                };
+                let paged = !fleet.backends.iter().any(awaits);
                 let blind = fleet.clusters.iter().flat_map(|it| &it.parts).any(|part| {
                     part.resource == "pods"
                         && matches!(
@@ -153,7 +159,7 @@ impl Open {
                             PartState::Forbidden { .. } | PartState::Stale { .. }
                         )
                 });
-                if all && (known || blind) {
+                if all && paged && (known || blind) {
                     sees_something(&fleet)?;
                     return self.serves_something(&fleet).await;
                 }

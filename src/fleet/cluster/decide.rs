@@ -85,6 +85,8 @@ impl Fleet {
         force: bool,
     ) -> Result<(), (String, String)> {
         several(place, force)?;
+        let bare = force.then(|| without_router(plan, place)).flatten();
+        let place = bare.as_ref().unwrap_or(place);
         let mut rules = self.rules_to(&b.id, place);
         if matches!(command, Command::Sleep { .. } | Command::Drain { .. }) {
             if !force {
@@ -105,6 +107,7 @@ impl Fleet {
                         "mend that, and delete the pod to have it tried at once".into(),
                     ));
                 }
+                plan.warnings.extend(troubles(b, place, &rules));
                 let left = unfinished(b, place, &rules, "wake");
                 plan.mark.prev.min = left.and_then(|mark| mark.prev.min);
                 wake::wake(plan, b, place, wakes_to(place), b.pin.is_none())?;
@@ -131,23 +134,12 @@ impl Fleet {
                         "ask for a role like examples/kubernetes/read-only.yaml, or wait until the routes are followed again; or use --force".into(),
                     ));
                 }
-                sleep::to_zero(plan, place, force)
+                sleep::to_zero(plan, place, force)?;
+                sleep::ended(plan, place);
+                Ok(())
             }
             Command::Drain { .. } => {
-                plan.mark.prev.weights = weights_now(&rules, &b.id);
-                if let Autoscaler::Hpa { down, .. } = &place.autoscaler {
-                    plan.mark.prev.policy = down.as_deref().map(Into::into);
-                }
-                if let Some(revision) = place.revision() {
-                    plan.mark.prev.annotations = wake::min_scale(revision);
-                }
-                if let Autoscaler::Keda { .. } = &place.autoscaler {
-                    plan.mark.prev.annotations = keda::before(place);
-                }
-                // One that takes over goes on from what stood before the first.
-                if let Some(mark) = unfinished(b, place, &rules, "drain") {
-                    plan.mark.prev = mark.prev.clone();
-                }
+                before_drain(plan, b, place, &rules);
                 sleep::drain(plan, b, place, &rules, healthy, force)
             }
             Command::Undrain { .. } => undrain(plan, b, place, &rules),
@@ -166,8 +158,10 @@ impl Fleet {
                 plan.mark.prev =
                     pinned.map_or_else(|| pin::before(place), |mark| mark.prev.clone());
                 pin::pin(plan, place, keep)?;
-                // KEDA itself goes to the number that it holds.
-                if exactly.is_none() && matches!(b.state, State::Asleep { .. } | State::Failed(_)) {
+                // KEDA itself goes to the number that it holds; but it wakes no engine that sleeps in its pod.
+                if (exactly.is_none() || b.naps())
+                    && matches!(b.state, State::Asleep { .. } | State::Failed(_))
+                {
                     pin::wake_up(plan, b, place, keep)?;
                 }
                 Ok(())
@@ -345,6 +339,54 @@ fn unfinished<'a>(b: &Backend, place: &'a Place, rules: &[&'a Rule], op: &str) -
     (newest.op == op && all.iter().find(over).is_none()).then_some(newest)
 }
 
+/// What stands before a drain.
+fn before_drain(plan: &mut Plan, b: &Backend, place: &Place, rules: &[&Rule]) {
+    plan.mark.prev.weights = weights_now(rules, &b.id);
+    if let Autoscaler::Hpa { down, .. } = &place.autoscaler {
+        plan.mark.prev.policy = down.as_deref().map(Into::into);
+    }
+    if let Some(revision) = place.revision() {
+        plan.mark.prev.annotations = wake::min_scale(revision);
+    }
+    if let Autoscaler::Keda { .. } = &place.autoscaler {
+        plan.mark.prev.annotations = keda::before(place);
+    }
+    // One that takes over goes on from what stood before the first.
+    if let Some(mark) = unfinished(b, place, rules, "drain") {
+        plan.mark.prev = mark.prev.clone();
+    }
+}
+
+/// The same for engines that are told themselves, whatever their router makes of it.
+fn without_router(plan: &mut Plan, place: &Place) -> Option<Place> {
+    let router = place.router.as_ref().filter(|_| place.naps)?;
+    plan.warnings.push(format!(
+        "{} is not told: it may send requests to who sleeps, or none to who woke",
+        router.service
+    ));
+    Some(Place {
+        router: None,
+        ..place.clone()
+    })
+}
+
+/// What a wake will run into, and who waits for it meanwhile.
+fn troubles(b: &Backend, place: &Place, rules: &[&Rule]) -> Vec<String> {
+    let trouble = place.trouble.as_ref();
+    let trouble = trouble.map(|it| format!("{}: {}", it.what, it.hint));
+    let alone = rules.iter().filter(|rule| {
+        let mut refs = rule.refs.iter().filter(|it| it.share() > 0);
+        has_weight(rule, &b.id) && refs.all(|it| it.backend.as_ref() == Some(&b.id))
+    });
+    let alone = alone.map(|rule| {
+        let (at, route) = (rule.at, &rule.route);
+        format!(
+            "nothing else has weight in rule {at} of {route}: its requests fail until it is ready"
+        )
+    });
+    trouble.into_iter().chain(alone).collect()
+}
+
 /// Has a wake end when the engine answers: after the wait for a pod, where there is one.
 pub(super) fn verify(plan: &mut Plan, place: &Place) {
     let ready = |it: &Planned| matches!(it.step, Step::Ready | Step::Napping { .. });
@@ -373,6 +415,7 @@ pub(super) fn verify(plan: &mut Plan, place: &Place) {
 pub(super) fn scaling(plan: &mut Plan, place: &Place) {
     let owner = &place.owner;
     let made = matches!(owner, Owner::InferenceService { class, .. } if **class == *"hpa");
+    let made = made && place.revision().is_none();
     if made || matches!(place.autoscaler, Autoscaler::Hpa { .. }) {
         plan.then(Step::Scaling);
     }

@@ -37,6 +37,7 @@ pub(in crate::fleet) fn follow(
         // What slept there is gone: the next one begins awake.
         backend.sample = None;
     }
+    let awaits_page = backend.awaits_page(place, now);
     let came_back = came_back(backend, place, now);
     match (&mut backend.state, &place.phase) {
         // ## unknown, warm, draining, failed => asleep: the engines sleep in their pods
@@ -49,7 +50,13 @@ pub(in crate::fleet) fn follow(
                 _ => None,
             };
             let known = !matches!(backend.state, State::Unknown { .. });
-            backend.state = State::Asleep { since: now };
+            // Who found it so knows when only where a mark says it.
+            let since = match place.mark.as_ref().filter(|it| it.keeps_down()) {
+                Some(mark) if !known => mark.at,
+                _ if !known => backend.live.met_at.unwrap_or(now),
+                _ => now,
+            };
+            backend.state = State::Asleep { since };
             let sample = backend.sample.take();
             machine::quiet(backend, now);
             // What it said last is why it is taken to sleep.
@@ -71,6 +78,8 @@ pub(in crate::fleet) fn follow(
             Outcome::default()
         }
 
+        // Whether its engines sleep in their pods their pages say; for a moment it is waited for them.
+        (State::Unknown { .. }, Phase::Ready { .. }) if awaits_page => Outcome::default(),
         // ## unknown => warm
         (State::Unknown { .. }, Phase::Ready { since }) => {
             backend.state = State::Warm { since: *since };
@@ -108,7 +117,8 @@ pub(in crate::fleet) fn follow(
         }
         // ## waking => asleep: somebody took it back
         (State::Waking(wake), Phase::Absent | Phase::Leaving)
-            if now - wake.since > SHOWS_WITHIN || wake.stages.len() > 1 =>
+            if backend.doing.is_none() && now - wake.since > SHOWS_WITHIN
+                || wake.stages.len() > 1 =>
         {
             let why = format!("scaled to zero again; {} has it", place.scaled_by());
             machine::end_wake(backend, &why, now);

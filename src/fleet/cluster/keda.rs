@@ -4,7 +4,7 @@
 
 use serde_json::{Value, json};
 
-use super::mark::Mark;
+use super::mark::{Before, Mark};
 use super::place::{Autoscaler, Owner, Place};
 use super::plan::{Plan, Step, annotate, merge};
 
@@ -18,7 +18,7 @@ pub(super) const PAUSED_REPLICAS: &str = "autoscaling.keda.sh/paused-replicas";
 pub(super) const PAUSED_IN: &str = "autoscaling.keda.sh/paused-scale-in";
 /// It does not scale up (2.18 and later).
 pub(super) const PAUSED_OUT: &str = "autoscaling.keda.sh/paused-scale-out";
-/// What a pin may set; the last of them is also what freezes it.
+/// What a pin may set; the last of them it only lifts.
 const PINS: [&str; 4] = [FORCE, PAUSED_IN, PAUSED_REPLICAS, PAUSED];
 /// What all of them begin with.
 pub const PREFIX: &str = "autoscaling.keda.sh/";
@@ -86,6 +86,11 @@ pub(super) fn wake(plan: &mut Plan, place: &Place, replicas: u32, tail: bool) {
             why: format!("scale {} to {to}", place.scaled),
         }
     };
+    if let Some(number) = pinned_at(place) {
+        // The pin goes on: only what is missing is asked for.
+        super::wake::scale(plan, place, number, &done);
+        return;
+    }
     warn_of_pause(plan, place, &[PAUSED_REPLICAS, PAUSED, PAUSED_OUT]);
     if !can_force(*version) && has_maker(place) {
         held(plan, place, to, tail);
@@ -157,6 +162,12 @@ pub(super) fn wake(plan: &mut Plan, place: &Place, replicas: u32, tail: bool) {
             "leave it to KEDA again",
         ));
     }
+}
+
+/// The number that a pin holds it at now.
+fn pinned_at(place: &Place) -> Option<u32> {
+    let held = now(place, PAUSED_REPLICAS).filter(|_| place.pin.is_some());
+    held.and_then(|it| it.parse().ok()).filter(|it| *it > 0)
 }
 
 /// Whether what it is scaled by is made by an owner of the workload, who takes back what is written into its spec.
@@ -299,8 +310,8 @@ pub(super) fn pin(
     version: Option<(u32, u32)>,
     replicas: u32,
 ) -> (Value, String) {
-    warn_of_pause(plan, place, &[PAUSED_REPLICAS, PAUSED]);
     if plan.mark.exactly.is_some() {
+        warn_of_pause(plan, place, &[PAUSED_REPLICAS]);
         return exactly(plan, place, replicas);
     }
     if version.is_none() {
@@ -309,6 +320,7 @@ pub(super) fn pin(
         );
     }
     if !can_force(version) {
+        warn_of_pause(plan, place, &[PAUSED_REPLICAS]);
         plan.warnings.push(
             "this KEDA can only hold a number: it scales neither up nor down meanwhile".into(),
         );
@@ -317,6 +329,7 @@ pub(super) fn pin(
             format!("have KEDA hold it at {replicas}"),
         );
     }
+    warn_of_pause(plan, place, &[PAUSED_REPLICAS, PAUSED]);
     let mut set = json!({FORCE: "true", PAUSED: null, PAUSED_REPLICAS: null});
     if replicas > 1 {
         set[PAUSED_IN] = "true".into();
@@ -350,27 +363,33 @@ fn exactly(plan: &mut Plan, place: &Place, replicas: u32) -> (Value, String) {
     (set, format!("have KEDA hold it at {replicas}"))
 }
 
-/// What a pin may set, as it stands now; `frozen`: without what freezes it.
-pub(super) fn pinned_now(place: &Place, frozen: bool) -> Value {
-    pins(frozen)
-        .iter()
-        .map(|key| {
-            (
-                (*key).to_owned(),
-                now(place, key).map_or(Value::Null, Value::from),
-            )
-        })
+/// What a pin may set, as it stands now: all of it, or without what it only lifts, a pause.
+pub(super) fn pinned_now(place: &Place, paused: bool) -> Value {
+    let keys = if paused { &PINS[..] } else { &PINS[..3] };
+    let stands = |key: &&str| now(place, key).map_or(Value::Null, Value::from);
+    keys.iter()
+        .map(|key| ((*key).to_owned(), stands(key)))
         .collect()
 }
 
-/// The same without a pin.
-pub(super) fn unpinned(frozen: bool) -> Value {
-    pins(frozen)
-        .iter()
-        .map(|key| ((*key).to_owned(), Value::Null))
-        .collect()
+/// What somebody had set of that before the first pin.
+pub(super) fn before_pin(place: &Place) -> Vec<(String, Option<String>)> {
+    let set = |key: &&str| Some(((*key).to_owned(), Some(now(place, key)?.to_owned())));
+    PINS.iter().filter_map(set).collect()
 }
 
-fn pins(frozen: bool) -> &'static [&'static str] {
-    if frozen { &PINS[..3] } else { &PINS }
+/// The same without a pin: as somebody had it before, else without. A pause of since then is somebody else's, or a drain's.
+pub(super) fn unpinned(before: &Before, frozen: bool) -> Value {
+    let stood = |key: &&str| {
+        let stood = before.annotation(key);
+        (**key != *PAUSED || stood.is_some() && !frozen)
+            .then(|| ((*key).to_owned(), stood.map_or(Value::Null, Value::from)))
+    };
+    PINS.iter().filter_map(stood).collect()
+}
+
+/// Whether it is still held at the number that a pin wrote; one that holds none is.
+pub(super) fn is_held(place: &Place, exactly: Option<u32>) -> bool {
+    let held = now(place, PAUSED_REPLICAS).and_then(|it| it.parse().ok());
+    exactly.is_none() || held == exactly
 }

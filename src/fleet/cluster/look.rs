@@ -29,6 +29,7 @@ impl Fleet {
     pub(in crate::fleet) fn look_at_clusters_first(&self) -> Vec<Finding> {
         let blind = self.clusters.iter().filter(|it| it.is_blind());
         let mut out: Vec<Finding> = blind.filter_map(|it| stale(it)).collect();
+        out.extend(self.backends.iter().filter_map(|b| asks(b)));
         out.extend(self.backends.iter().filter_map(|b| self.unfinished(b)));
         out.extend(self.backends.iter().filter_map(|b| self.troubled(b)));
         out
@@ -261,6 +262,19 @@ impl Fleet {
             keys,
         })
     }
+}
+
+/// What waits for somebody to decide.
+fn asks(b: &Backend) -> Option<Finding> {
+    let progress = b.progress.as_ref().filter(|it| it.asks)?;
+    let doing = b.doing.as_deref()?;
+    let keys = [('d', "f: cut it"), ('u', "take it back")];
+    Some(Finding {
+        severity: Severity::Critical,
+        backend: Some(b.id.clone()),
+        what: format!("{} waits: {doing}", progress.op),
+        keys: keys.map(|(key, word)| (key, word.to_owned())).into(),
+    })
 }
 
 fn of_cluster(cluster: &Cluster, severity: Severity, what: &str) -> Finding {

@@ -27,7 +27,7 @@ pub(super) fn sleep(plan: &mut Plan, place: &Place, mark: &Mark) -> Result<(), (
         post(SLEEP, "put the engines to sleep, level 1"),
         post("/wake_up", "wake the engines again"),
     );
-    plan.then(Step::Napping { asleep: true });
+    plan.then(napping(place, true));
     plan.then(annotate(
         place.told_on(),
         &[],
@@ -61,10 +61,18 @@ pub(super) fn wake(plan: &mut Plan, b: &Backend, place: &Place, tell: bool) {
             post(SLEEP, "put the engines to sleep again"),
         );
     }
-    plan.then(Step::Napping { asleep: false });
+    plan.then(napping(place, false));
     if tell {
         let words = "write down who did it";
         plan.then(annotate(place.told_on(), &[], &done, words));
+    }
+}
+
+/// Waits until the engines sleep, or do not.
+fn napping(place: &Place, asleep: bool) -> Step {
+    Step::Napping {
+        asleep,
+        by: place.router.clone(),
     }
 }
 

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 
 use super::follow::{LEAVES_WITHIN, follow};
+use super::place::Place;
 use super::plan::Plan;
 use crate::fleet::backend::Progress;
 use crate::fleet::message::{Action, Actor, Command, Receipt, Refusal};
@@ -21,12 +22,14 @@ impl Fleet {
         let gap = self.gap();
         let inner = command.inner();
         if let Some(id) = &plan.backend {
+            let place = self.backend(id).and_then(|b| b.place.as_deref());
+            let patience = place.map_or(super::DRAIN_PATIENCE, Place::patience);
             let state = match inner {
                 Command::Wake { .. } => Some(State::Waking(asked(now, by))),
                 Command::Sleep { .. } | Command::Drain { .. } => Some(State::Draining(Drain {
                     since: now,
                     by: by.name().to_owned(),
-                    deadline: now + super::DRAIN_PATIENCE,
+                    deadline: now + patience,
                     idle_reads: 0,
                     stopping: false,
                     was_warm: true,
@@ -46,6 +49,7 @@ impl Fleet {
                 of: u32::try_from(plan.steps.len()).unwrap_or(u32::MAX),
                 since: now,
                 step_since: now,
+                asks: false,
             });
             self.change(id, |b| {
                 b.accrue(now, gap);
@@ -151,16 +155,18 @@ impl Fleet {
         words: String,
         (step, of): (u32, u32),
         stopping: bool,
+        asks: bool,
     ) {
         let now = self.now;
         self.change(id, |b| {
             b.doing = Some(words);
-            if let Some(progress) = &mut b.progress
-                && (progress.step, progress.of) != (step, of)
-            {
-                progress.step = step;
-                progress.of = of;
-                progress.step_since = now;
+            if let Some(progress) = &mut b.progress {
+                if (progress.step, progress.of) != (step, of) {
+                    progress.step = step;
+                    progress.of = of;
+                    progress.step_since = now;
+                }
+                progress.asks = asks;
             }
             if stopping && let State::Draining(drain) = &mut b.state {
                 drain.stopping = true;

@@ -2,7 +2,8 @@
 
 use super::object::{Kind, Object};
 use super::place::{DIRECTLY, Router};
-use super::plan::{Plan, Step};
+use super::plan::{Plan, Planned, Step};
+use super::wake::ACTIVATOR;
 use super::{Cluster, Permit, lease_of};
 use crate::fleet::Fleet;
 use crate::fleet::message::{Refusal, RefusalKind};
@@ -68,16 +69,19 @@ impl Plan {
         let mut all = Vec::new();
         for (at, planned) in self.steps.iter().enumerate() {
             if let Step::Post { via, .. } = &planned.step {
-                let proxy = |of: &Object, kind, verb| Need {
+                let proxy = |of: &Object, kind, name: &str, verb| Need {
                     kind,
                     sub: Some("proxy"),
-                    name: Box::default(),
+                    name: name.into(),
                     ..Need::of(of, verb)
                 };
-                if let Some(Router { service, .. }) = via {
-                    all.extend(["get", "create"].map(|it| proxy(service, Kind::Service, it)));
+                if let Some(Router { service, port }) = via {
+                    // As a role that names it has it.
+                    let name = format!("{}:{port}", service.name);
+                    let both = ["get", "create"].map(|it| proxy(service, Kind::Service, &name, it));
+                    all.extend(both);
                 } else if by_proxy {
-                    all.push(proxy(&self.regarding, Kind::Pod, "create"));
+                    all.push(proxy(&self.regarding, Kind::Pod, "", "create"));
                 }
             }
             let Some(write) = planned.step.write() else {
@@ -166,6 +170,15 @@ impl Fleet {
     /// What of a plan will be left out, as this user may not do it.
     pub(super) fn left_out(&self, plan: &Plan) -> Option<String> {
         let cluster = self.clusters.iter().find(|it| it.name == plan.cluster)?;
+        let nudges = |it: &Planned| matches!(it.step, Step::Nudge { .. });
+        let (namespace, service) = ACTIVATOR;
+        if plan.steps.iter().any(nudges)
+            && let Some(why) = cluster.denies(namespace, "get", SERVICE_PROXY)
+        {
+            return Some(format!(
+                "Knative before 1.21 would need a request to wake: you may not get {SERVICE_PROXY} ({service}) in {namespace}{why}"
+            ));
+        }
         let asks = plan.steps.iter().any(|it| it.step == Step::Answers);
         let namespace = reached(plan, self).filter(|_| asks)?;
         let why = cluster.denies(&namespace, "create", POD_PROXY)?;
@@ -186,6 +199,8 @@ fn lacks(cluster: &Cluster, needs: &[Need]) -> Option<String> {
 
 /// What talks to a pod through the API.
 const POD_PROXY: &str = "pods/proxy";
+/// The same of a Service.
+const SERVICE_PROXY: &str = "services/proxy";
 
 /// That the lease of a plan cannot be held.
 fn holds_none(cluster: &Cluster, plan: &Plan) -> Option<String> {

@@ -28,7 +28,11 @@ pub(super) fn before(place: &Place) -> Before {
     Before {
         replicas: Some(place.wanted),
         min,
-        annotations: place.revision().map(wake::min_scale).unwrap_or_default(),
+        annotations: match (place.revision(), &place.autoscaler) {
+            (Some(revision), _) => wake::min_scale(revision),
+            (None, Autoscaler::Keda { .. }) => keda::before_pin(place),
+            (None, _) => Vec::new(),
+        },
         ..Before::default()
     }
 }
@@ -48,11 +52,10 @@ struct Hold {
 /// Whether it can be held at exactly so many: only KEDA does that, and only where its ScaledObject is nobody's who makes
 /// it anew.
 fn exact(place: &Place, replicas: u32) -> Result<(), (String, String)> {
-    let least = "pin it without a number: then it is kept at as many as there are, or more";
     if replicas == 0 {
         return Err((
             "a pin keeps it up: it needs at least 1".into(),
-            "put it to sleep (s) to have none".into(),
+            "put it to sleep to have none".into(),
         ));
     }
     match (&place.owner, &place.autoscaler) {
@@ -65,20 +68,14 @@ fn exact(place: &Place, replicas: u32) -> Result<(), (String, String)> {
             }
             Ok(())
         }
-        (Owner::Itself, Autoscaler::None) => Err((
-            "nothing changes its number of replicas: there is none to hold".into(),
-            "scale it, and pin it without a number".into(),
+        (Owner::InferenceService { object: it, .. }, _)
+        | (_, Autoscaler::Hpa { object: it, .. } | Autoscaler::Keda { object: it, .. }) => Err((
+            format!("{it} keeps a least number, not an exact one"),
+            "pin it without a number: then it is kept at as many as there are, or more".into(),
         )),
-        (_, Autoscaler::Hpa { object, .. }) => Err((
-            format!("{object} keeps a least number, not an exact one"),
-            least.into(),
-        )),
-        _ => Err((
-            format!(
-                "{} keeps a least number, not an exact one",
-                place.owned_by()
-            ),
-            least.into(),
+        (_, Autoscaler::None | Autoscaler::Several(_)) => Err((
+            "no autoscaler changes its number of replicas that could be held".into(),
+            "pin it without a number; what scales it by hand is yours".into(),
         )),
     }
 }
@@ -148,7 +145,7 @@ fn hold(plan: &mut Plan, place: &Place, replicas: u32) -> Result<Hold, (String, 
             Ok(Hold {
                 object: object.clone(),
                 on: json!({"metadata": {"annotations": on}}),
-                now: json!({"metadata": {"annotations": keda::pinned_now(place, false)}}),
+                now: json!({"metadata": {"annotations": keda::pinned_now(place, true)}}),
                 least: None,
                 why,
             })
@@ -218,9 +215,10 @@ pub(super) fn unpin(plan: &mut Plan, place: &Place, frozen: bool) {
                 )
             }
             (_, Autoscaler::Keda { object, .. }) => {
-                let now = json!({"metadata": {"annotations": keda::pinned_now(place, frozen)}});
-                let off = json!({"metadata": {"annotations": keda::unpinned(frozen)}});
-                (object, off, now, true)
+                let now = json!({"metadata": {"annotations": keda::pinned_now(place, false)}});
+                let off = json!({"metadata": {"annotations": keda::unpinned(&before, frozen)}});
+                let exactly = pin.and_then(|it| it.exactly);
+                (object, off, now, keda::is_held(place, exactly))
             }
             (_, Autoscaler::None | Autoscaler::Several(_)) => {
                 (place.told_on(), json!({}), json!({}), true)

@@ -2,12 +2,14 @@
 
 use std::sync::Arc;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use super::machine::Machine;
 use super::mark::Mark;
 use super::object::{Kind, Object};
+use super::{DRAIN_PATIENCE, SPREAD_PATIENCE};
 use crate::fleet::money::Usd;
 use crate::fleet::wake::Stage;
 
@@ -109,6 +111,24 @@ pub struct Router {
     pub port: u16,
 }
 
+impl Router {
+    /// What it calls the engine in a pod: `uuid5` of the pod's name (`src/vllm_router/service_discovery.py`).
+    pub fn id(pod: &LivePod) -> String {
+        Uuid::new_v5(&Uuid::NAMESPACE_DNS, pod.name.as_bytes()).to_string()
+    }
+
+    /// Where it takes an order for the engine in a pod, through the API.
+    pub fn path(&self, pod: &LivePod, order: &str) -> String {
+        let mark = if order.contains('?') { '&' } else { '?' };
+        self.at(&format!("{order}{mark}id={}", Self::id(pod)))
+    }
+
+    /// A path of its own, through the API.
+    pub fn at(&self, path: &str) -> String {
+        format!("{}:{}/proxy{path}", self.service.path(), self.port)
+    }
+}
+
 /// A pod that is ready.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LivePod {
@@ -116,6 +136,9 @@ pub struct LivePod {
     pub name: Box<str>,
     /// Its address.
     pub ip: Box<str>,
+    /// Its router has it down as sleeping, and sends it nothing (the label `sleeping=true`).
+    #[serde(default)]
+    pub left_out: bool,
 }
 
 /// How pages are read where pods are reached at their own addresses: see [`Place::read_by`].
@@ -147,6 +170,9 @@ pub enum Owner {
         min: Option<u32>,
         /// Run by Knative: the revision that serves.
         revision: Option<Revision>,
+        /// While it is stopped: the ScaledObject that it makes again, and that could leave it at none.
+        #[serde(default)]
+        makes: Option<Box<Autoscaler>>,
     },
     /// A KServe LLMInferenceService.
     LlmInferenceService {
@@ -252,6 +278,15 @@ impl Place {
     /// Dollars an hour for the machines that exist for it; `None` where a price is not known.
     pub fn burn(&self) -> Option<Usd> {
         self.nodes.iter().map(Machine::share).sum()
+    }
+
+    /// How long what runs on it may take to end before somebody has to decide.
+    pub fn patience(&self) -> TimeDelta {
+        if self.pods_a_replica > 1 {
+            SPREAD_PATIENCE
+        } else {
+            DRAIN_PATIENCE
+        }
     }
 
     /// What is written to its scale for so many replicas: a Workspace's StatefulSet has a pod for each machine that its one

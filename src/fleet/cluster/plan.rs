@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::edit::Edit;
 use super::mark::{self, Mark};
 use super::object::{Kind, Object};
-use super::place::Router;
+use super::place::{LivePod, Place, Router};
 use crate::fleet::id::BackendId;
 use crate::fleet::message::Command;
 
@@ -104,6 +104,9 @@ pub enum Step {
     Napping {
         /// Which of the two.
         asleep: bool,
+        /// And until this router has them down as that.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<Router>,
     },
     /// Has one token said by the engine: it is ready when it answers, not when it says so.
     Answers,
@@ -120,8 +123,15 @@ pub enum Step {
     Idle,
     /// Waits until no pod is left.
     Gone,
+    /// Waits until the machines that were made for it are given back: until then they are billed.
+    Released,
     /// Waits until a pod is ready.
     Ready,
+    /// Waits until an autoscaler is there that its owner makes.
+    Made {
+        /// Which.
+        object: Object,
+    },
     /// Waits until replicas are asked for; where nobody does, one request through the revision's Service has Knative do
     /// it. Before Knative 1.21 what is written on a revision does not reach its autoscaler.
     Nudge {
@@ -191,7 +201,9 @@ impl Step {
             | Self::Silent
             | Self::Idle
             | Self::Gone
+            | Self::Released
             | Self::Ready
+            | Self::Made { .. }
             | Self::Nudge { .. } => None,
         }
     }
@@ -240,7 +252,9 @@ impl Step {
             | Self::Silent
             | Self::Idle
             | Self::Gone
+            | Self::Released
             | Self::Ready
+            | Self::Made { .. }
             | Self::Nudge { .. } => {}
         }
     }
@@ -260,15 +274,17 @@ impl Step {
                     None => format!("{why} (POST {path} in every pod)"),
                 }
             }
-            Self::Napping { asleep: true } => "wait until every engine sleeps".into(),
-            Self::Napping { asleep: false } => "wait until every engine is awake".into(),
+            Self::Napping { asleep: true, .. } => "wait until every engine sleeps".into(),
+            Self::Napping { asleep: false, .. } => "wait until every engine is awake".into(),
             Self::Answers => "have one token answered".into(),
             Self::Scaling => "wait until its autoscaler is active".into(),
             Self::Programmed { route } => format!("wait until the gateways have {route}"),
             Self::Silent => "wait until nothing new arrives".into(),
             Self::Idle => "wait for two idle readings of every pod".into(),
             Self::Gone => "wait until its pods are gone".into(),
+            Self::Released => "wait until its machines are given back, billed until then".into(),
             Self::Ready => "wait until a pod is ready".into(),
+            Self::Made { object } => format!("wait until {object} is made"),
             Self::Nudge { .. } => {
                 "wait until Knative starts it, with one request where it does not".into()
             }
@@ -294,6 +310,35 @@ pub fn scale(object: &Object, to: u32, version: Option<&str>) -> Write {
         }),
         object: object.clone(),
         subresource: Some("scale"),
+    }
+}
+
+/// An order to the engine in a pod, as the API passes it on.
+fn told(
+    place: &Place,
+    pod: &LivePod,
+    path: &str,
+    body: Option<&Value>,
+    via: Option<&Router>,
+) -> Write {
+    let namespace = &place.workload.namespace;
+    let (object, path) = match via {
+        Some(router) => (router.service.clone(), router.path(pod, path)),
+        None => (
+            Object::new(Kind::Pod, namespace, &pod.name),
+            format!(
+                "/api/v1/namespaces/{namespace}/pods/{}:{}/proxy{path}",
+                pod.name, place.port
+            ),
+        ),
+    };
+    Write {
+        method: "POST",
+        path,
+        content_type: "application/json",
+        body: body.cloned().unwrap_or_default(),
+        object,
+        subresource: Some("proxy"),
     }
 }
 
@@ -325,6 +370,26 @@ impl Plan {
     /// The writes that it makes, in order.
     pub fn writes(&self) -> impl Iterator<Item = Write> + '_ {
         self.steps.iter().filter_map(|it| it.step.write())
+    }
+
+    /// The same with what every engine is told, as far as is known before it runs: for who looks first.
+    pub fn calls(&self, place: Option<&Place>) -> Vec<Write> {
+        let mut all = Vec::new();
+        for planned in &self.steps {
+            match (&planned.step, place) {
+                (
+                    Step::Post {
+                        path, body, via, ..
+                    },
+                    Some(place),
+                ) => {
+                    let pods = place.live_pods.iter();
+                    all.extend(pods.map(|pod| told(place, pod, path, body.as_ref(), via.as_ref())));
+                }
+                (step, _) => all.extend(step.write()),
+            }
+        }
+        all
     }
 
     /// Only the last write says that all of it is done: whoever finds it half done can tell.

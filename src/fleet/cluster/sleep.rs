@@ -138,10 +138,22 @@ pub(super) fn drain(
     unfreeze(plan, place);
     // Until the autoscaler has it back it is not done: whoever finds it so goes on from there.
     plan.closes_last();
-    if !place.naps {
+    ended(plan, place);
+    Ok(())
+}
+
+/// Waits for what ends: the pods of a drain, and the machines that KAITO made for it.
+pub(super) fn ended(plan: &mut Plan, place: &Place) {
+    if place.naps {
+        return;
+    }
+    // Knative waits for its window before it scales.
+    if plan.mark.op == "drain" || place.revision().is_some() {
         plan.then(Step::Gone);
     }
-    Ok(())
+    if matches!(place.owner, Owner::InferenceSet(_)) {
+        plan.then(Step::Released);
+    }
 }
 
 /// Whether what runs is waited for. A Workspace is only ever unloaded by force, which is no wish to end what runs there.

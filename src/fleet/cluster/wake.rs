@@ -5,12 +5,15 @@ use serde_json::json;
 use super::keda;
 use super::mark::{Before, Mark};
 use super::nap;
+use super::object::{Kind, Object};
 use super::place::{Autoscaler, Owner, Place, Revision};
 use super::plan::{Plan, Step, annotate, merge};
 use crate::fleet::Backend;
 
 /// The switch that takes a KServe service down and up.
 pub const STOP: &str = "serving.kserve.io/stop";
+/// Knative's activator: the namespace of its Service, and the Service with its port.
+pub const ACTIVATOR: (&str, &str) = ("knative-serving", "activator-service:80");
 /// Knative's least number of replicas.
 pub const MIN_SCALE: &str = "autoscaling.knative.dev/min-scale";
 
@@ -30,6 +33,12 @@ pub(super) fn wake(
         return Ok(());
     }
     if by_owner(plan, place, replicas)? {
+        if let Owner::InferenceService {
+            makes: Some(made), ..
+        } = &place.owner
+        {
+            by_made(plan, place, made, tail);
+        }
         return Ok(());
     }
     if let Autoscaler::Keda { .. } = &place.autoscaler {
@@ -39,6 +48,23 @@ pub(super) fn wake(
     let done = plan.mark.closed();
     scale(plan, place, replicas, &done);
     Ok(())
+}
+
+/// A ScaledObject that is made again begins with nothing that is active: it is forced, else KEDA takes back what KServe
+/// starts.
+fn by_made(plan: &mut Plan, place: &Place, made: &Autoscaler, tail: bool) {
+    let Autoscaler::Keda { object, .. } = made else {
+        return;
+    };
+    plan.then(Step::Made {
+        object: object.clone(),
+    });
+    let then = Place {
+        autoscaler: made.clone(),
+        scaled: Object::new(Kind::Deployment, &object.namespace, &object.name),
+        ..place.clone()
+    };
+    keda::wake(plan, &then, 1, tail);
 }
 
 /// Has what owns the workload ask for `replicas`, and whether anything but the workload does.

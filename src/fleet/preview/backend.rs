@@ -143,6 +143,7 @@ pub(super) fn tell(
             |t| format!("until {}", t.format("%a %H:%M")),
         );
         preview.what.push(match pin.exactly {
+            Some(1) => format!("It stays at exactly 1 replica {until}"),
             Some(n) => format!("It stays at exactly {n} replicas {until}"),
             None => format!("It stays warm {until}: its idle timer rests, a crash is restarted"),
         });

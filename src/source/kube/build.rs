@@ -242,7 +242,7 @@ fn facts(
         schedule: None,
         budget: settings.budget,
         cap: settings.cap,
-        grace: crate::fleet::cluster::DRAIN_PATIENCE,
+        grace: place.patience(),
         group: None,
         hardware,
         expected: Vec::new(),

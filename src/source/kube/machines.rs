@@ -7,6 +7,7 @@ use super::object::{Claim, Key, Made, Meta, Pod};
 use super::settings::Settings;
 use super::world::World;
 use crate::fleet::cluster::machine::Machine;
+use crate::fleet::cluster::place::Owner;
 
 /// Where the cluster is, as far as its machines say so alike.
 pub(super) fn region(world: &World) -> &str {
@@ -61,7 +62,9 @@ fn is_of(found: &Found, meta: &Meta) -> bool {
         .label("kaito.sh/workspacenamespace")
         .or_else(|| meta.label("karpenter.kaito.sh/workspace-namespace"))
         .is_none_or(|it| it == &*found.namespace);
-    here && name.is_some_and(|name| found.workspaces.iter().any(|it| **it == *name))
+    let set = meta.label("karpenter.kaito.sh/inferenceset");
+    let of_set = matches!(&found.owner, Owner::InferenceSet(object) if set == Some(&*object.name));
+    here && (of_set || name.is_some_and(|name| found.workspaces.iter().any(|it| **it == *name)))
 }
 
 /// The machines that exist for it: those that its pods are on, and those that were made for it.
@@ -110,7 +113,7 @@ pub(super) fn machines(
         one.price = None;
         out.push(one);
     }
-    if !found.workspaces.is_empty() {
+    if !found.workspaces.is_empty() || matches!(found.owner, Owner::InferenceSet(_)) {
         for node in world.nodes.values().filter(|it| is_of(found, &it.meta)) {
             let name = &*node.meta.name;
             if !held.contains_key(name) && !uncounted.contains(name) {

@@ -12,10 +12,12 @@ use super::world::Change;
 use crate::cluster::{Api, Served};
 use crate::fleet::cluster::object::Kind;
 use crate::fleet::cluster::plan::has_scale;
-use crate::fleet::cluster::{Need, Permit};
+use crate::fleet::cluster::{ACTIVATOR, Need, Permit};
 
 /// Roles change rarely; they are asked for again after this long.
 const AGAIN: Duration = Duration::from_secs(60);
+/// Of a server that only starts after this long.
+const SOON: Duration = Duration::from_secs(2);
 /// Namespaces that are asked for at most.
 const MOST: usize = 64;
 
@@ -113,6 +115,15 @@ pub(super) async fn ask(
         for namespace in &all {
             permits.extend(of(&api, &served, namespace).await);
         }
+        if !permits.is_empty() && served.version(Kind::Revision).is_some() {
+            permits.extend(activator(&api).await);
+        }
+        // A server that only starts has not read its roles yet, and allows nothing.
+        let denies = permits.iter().any(|it| !it.allowed);
+        if denies && api.is_starting().await {
+            tokio::time::sleep(SOON).await;
+            continue;
+        }
         if !permits.is_empty() && out.send(vec![Change::Permits(permits)]).await.is_err() {
             return;
         }
@@ -165,6 +176,21 @@ async fn of(api: &Api, served: &Served, namespace: &str) -> Vec<Permit> {
         }
     }
     permits
+}
+
+/// Whether Knative's activator may be asked: a revision of an old Knative wakes by that alone.
+async fn activator(api: &Api) -> Option<Permit> {
+    let (namespace, service) = ACTIVATOR;
+    let need = Need {
+        namespace: namespace.into(),
+        verb: "get",
+        kind: Kind::Service,
+        sub: Some("proxy"),
+        name: service.into(),
+        wished: true,
+    };
+    let (allowed, why) = api.may(&need).await.ok()?;
+    Some(need.answered(allowed, &why))
 }
 
 async fn rules(api: &Api, namespace: &str) -> Option<Rules> {

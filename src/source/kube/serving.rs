@@ -17,6 +17,7 @@ pub(super) fn live_pods(heads: &[&Pod]) -> Vec<LivePod> {
     let live = ready.map(|it| LivePod {
         name: it.meta.name.clone(),
         ip: it.ip.clone(),
+        left_out: it.meta.label("sleeping") == Some("true"),
     });
     live.collect()
 }

@@ -192,6 +192,7 @@ fn draining() -> App {
         of: 9,
         since,
         step_since: cluster::at("03:09:48"),
+        asks: false,
     });
     update(&mut app, Event::Snapshot(Arc::new(fleet)));
     app
@@ -222,6 +223,22 @@ fn leaving_in_the_middle_of_an_operation_asks_first() {
     let mut app = draining();
     app.attached = true;
     assert_eq!(press(&mut app, "q"), [Effect::Quit]);
+}
+
+#[test]
+fn what_waits_for_a_decision() {
+    let mut app = draining();
+    let mut fleet = Fleet::clone(&app.fleet);
+    let llama = Arc::make_mut(&mut fleet.backends[0]);
+    llama.doing = Some("3 requests still run after 300 s: taken back in 300 s more".into());
+    if let Some(progress) = &mut llama.progress {
+        progress.asks = true;
+    }
+    fleet.tick(cluster::at("03:10:01"));
+    update(&mut app, Event::Snapshot(Arc::new(fleet)));
+    cluster::shot("asked", &mut app, (80, 24));
+    app.screen = Screen::Backend;
+    cluster::shot("asked-backend", &mut app, (80, 24));
 }
 
 #[test]

@@ -51,6 +51,7 @@ pub(super) fn place(cluster: &str, name: &str, phase: Phase) -> Place {
         autoscaler: Autoscaler::None,
         live_pods: if up {
             vec![LivePod {
+                left_out: false,
                 name: format!("{name}-0").into(),
                 ip: "10.244.1.7".into(),
             }]

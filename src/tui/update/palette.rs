@@ -235,7 +235,7 @@ fn pin_line(app: &mut App, backend: BackendId, rest: &[&str]) -> Vec<Effect> {
     let Some((span, reason)) = rest.split_first().filter(|(_, reason)| !reason.is_empty()) else {
         return toast(
             app,
-            "write it like: pin BACKEND 4h because of the launch".into(),
+            "write it like: pin BACKEND 4h because of the launch; at exactly 3 replicas: pin BACKEND 4h =3 …".into(),
             true,
         );
     };

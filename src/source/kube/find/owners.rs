@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::super::object::{Key, Meta, Workspace};
 use super::super::world::Home;
-use super::{Finder, Found, MADE_BY, gitops, said_of};
+use super::{Finder, Found, MADE_BY, gitops, keda_version, said_of};
 use crate::fleet::ModelId;
 use crate::fleet::cluster::object::Kind;
 use crate::fleet::cluster::place::{Autoscaler, Owner, Revision};
@@ -134,16 +134,30 @@ impl Finder<'_> {
                 let at = Key::new(&key.namespace, &revision.object.name);
                 found.marked.push((Kind::Revision, at));
             }
+            let class = annotation("serving.kserve.io/autoscalerClass").unwrap_or("hpa");
+            let stopped = annotation(STOP) == Some("true");
+            let predictor = &service.spec.predictor;
+            let to_zero = stopped && class == "keda" && predictor.min_replicas == Some(0);
+            let makes = to_zero.then(|| {
+                let at = Key::new(&key.namespace, &format!("{}-predictor", key.name));
+                Box::new(Autoscaler::Keda {
+                    object: self.object(Kind::ScaledObject, &at),
+                    min: 0,
+                    max: predictor.max_replicas.unwrap_or(1).max(1),
+                    version: keda_version(self.world),
+                    set: Vec::new(),
+                    hpa: None,
+                })
+            });
             found.owner = Owner::InferenceService {
                 object: self.object(Kind::InferenceService, key),
-                class: annotation("serving.kserve.io/autoscalerClass")
-                    .unwrap_or("hpa")
-                    .into(),
-                stopped: annotation(STOP) == Some("true"),
-                min: service.spec.predictor.min_replicas,
+                class: class.into(),
+                stopped,
+                min: predictor.min_replicas,
                 revision,
+                makes,
             };
-            if annotation(STOP) == Some("true") {
+            if stopped {
                 found.wanted = Some(0);
             }
             found.marked.push((Kind::InferenceService, key.clone()));

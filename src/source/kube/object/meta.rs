@@ -111,7 +111,7 @@ fn is_known(key: &str) -> bool {
         "leaderworkerset.sigs.k8s.io/",
         "argocd.argoproj.io/",
     ];
-    const WHOLE: [&str; 16] = [
+    const WHOLE: [&str; 17] = [
         "app.kubernetes.io/component",
         "pod-template-hash",
         "app.kubernetes.io/part-of",
@@ -128,6 +128,7 @@ fn is_known(key: &str) -> bool {
         "cloud.google.com/gke-spot",
         "eks.amazonaws.com/capacityType",
         "model",
+        "sleeping",
     ];
     PREFIXES.iter().any(|it| key.starts_with(it))
         || WHOLE.contains(&key)

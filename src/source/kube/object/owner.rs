@@ -99,6 +99,8 @@ pub(in crate::source::kube) struct ServiceSpec {
 pub(in crate::source::kube) struct Predictor {
     #[serde(default)]
     pub min_replicas: Option<u32>,
+    #[serde(default)]
+    pub max_replicas: Option<u32>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]

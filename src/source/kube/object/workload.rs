@@ -261,10 +261,11 @@ impl Container {
     fn flag(&self, name: &str) -> Option<&str> {
         let words = self.words();
         let mut all = words.iter().enumerate();
-        all.find_map(|(i, word)| match word.strip_prefix(name)? {
+        let said = all.find_map(|(i, word)| match word.strip_prefix(name)? {
             "" => words.get(i + 1).copied(),
             rest => rest.strip_prefix('='),
-        })
+        });
+        said.map(|it| self.spelled(it))
     }
 
     /// Without quotes, and with `$(NAME)` as its environment has it.

@@ -70,7 +70,7 @@ fn lines(app: &App, backend: &Backend, place: &Place, rules: &[&Rule]) -> Vec<Sa
     }
     if let Some(doing) = &backend.doing {
         out.push(("now", now(app, backend, doing), Role::Waking));
-        out.extend(waited_for(backend));
+        out.extend(waited_for(backend, place));
     }
     out.extend(may_not(app, backend));
     let ready = format!("{} of {} ready", place.ready, place.wanted);
@@ -160,20 +160,24 @@ fn now(app: &App, backend: &Backend, doing: &str) -> String {
 }
 
 /// What a drain still waits for, and how long at most.
-fn waited_for(backend: &Backend) -> Option<Said> {
+fn waited_for(backend: &Backend, place: &Place) -> Option<Said> {
     let State::Draining(drain) = &backend.state else {
         return None;
     };
     if drain.stopping {
         return None;
     }
+    if backend.progress.as_ref().is_some_and(|it| it.asks) {
+        let said = "d, then f, cuts what runs; u takes the drain back";
+        return Some(("", said.into(), Role::Critical));
+    }
     let running = match backend.live.running {
         None => "how much still runs is not known".to_owned(),
         Some(1) => "1 request still runs".to_owned(),
         Some(n) => format!("{n} requests still run"),
     };
-    let limit = text::clock(crate::fleet::cluster::DRAIN_PATIENCE);
-    let said = format!("{running}, waited for {limit} at most");
+    let limit = text::clock(place.patience());
+    let said = format!("{running}; after {limit} you are asked");
     Some(("", said, Role::Warning))
 }
 

@@ -49,10 +49,13 @@ pub(super) fn form(app: &App, form: &PinForm) -> Vec<Line<'static>> {
         Line::default(),
         form.error.as_deref().map_or_else(
             || {
-                Line::from(Span::styled(
-                    "It stays warm; its idle timer rests. Times like 90m, 4h, 2d.",
-                    theme.of(Role::Dim),
-                ))
+                let number = form.exactly.as_deref().unwrap_or_default();
+                let said = if number.trim().is_empty() {
+                    "It stays warm; its idle timer rests. Times like 90m, 4h, 2d."
+                } else {
+                    "It stays at that number: nothing scales it. Times like 90m, 4h, 2d."
+                };
+                Line::from(Span::styled(said, theme.of(Role::Dim)))
             },
             |e| Line::from(Span::styled(e.to_owned(), theme.of(Role::Critical))),
         ),

@@ -229,6 +229,10 @@ fn on_clusters(verb: &Verb, shared: &Shared, kube: &Kube, config: Option<&Config
                 return doctor::examine(&fleet, Some(&open), seen, form.output).await;
             }
             seen?;
+            if verb.how().is_some() {
+                // What may be done, and what runs, is said before it is done.
+                open.until_asked().await;
+            }
             let operator = shared.operator_from_here();
             carry_out(verb, open.handle(), Some(&open), operator).await
         };

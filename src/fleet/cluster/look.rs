@@ -266,13 +266,16 @@ impl Fleet {
 
 /// What waits for somebody to decide.
 fn asks(b: &Backend) -> Option<Finding> {
-    let progress = b.progress.as_ref().filter(|it| it.asks)?;
-    let doing = b.doing.as_deref()?;
+    let doing = b
+        .progress
+        .as_ref()
+        .filter(|it| it.asks)
+        .and(b.doing.clone())?;
     let keys = [('d', "f: cut it"), ('u', "take it back")];
     Some(Finding {
         severity: Severity::Critical,
         backend: Some(b.id.clone()),
-        what: format!("{} waits: {doing}", progress.op),
+        what: doing,
         keys: keys.map(|(key, word)| (key, word.to_owned())).into(),
     })
 }

@@ -176,7 +176,7 @@ impl Fleet {
             && let Some(why) = cluster.denies(namespace, "get", SERVICE_PROXY)
         {
             return Some(format!(
-                "Knative before 1.21 would need a request to wake: you may not get {SERVICE_PROXY} ({service}) in {namespace}{why}"
+                "Knative before 1.21 would need a request to wake, see examples/kubernetes/activator.yaml: you may not get {SERVICE_PROXY} ({service}) in {namespace}{why}"
             ));
         }
         let asks = plan.steps.iter().any(|it| it.step == Step::Answers);

@@ -10,7 +10,7 @@ use chrono::TimeDelta;
 use serde::Serialize;
 
 use super::Fleet;
-use super::backend::{Backend, Kind, SleepWay};
+use super::backend::{Backend, Kind, Pin, SleepWay};
 use super::cluster::plan::{Plan, Write};
 use super::figures::over;
 use super::id::{BackendId, ModelId};
@@ -168,10 +168,19 @@ fn settled(fleet: &Fleet, command: &Command) -> Fleet {
     let mut ids: Vec<_> = left.collect();
     ids.extend(touched(fleet, command));
     if let Command::Pin {
-        backend, exactly, ..
+        backend,
+        until,
+        exactly,
+        reason,
     } = command.inner()
     {
-        after.change(backend, |b| pinned(b, *exactly));
+        let pin = Pin {
+            until: *until,
+            exactly: *exactly,
+            reason: reason.clone(),
+            by: String::new(),
+        };
+        after.change(backend, |b| pinned(b, pin));
     }
     for id in ids {
         after.change(&id, |b| {
@@ -204,10 +213,12 @@ fn settled(fleet: &Fleet, command: &Command) -> Fleet {
 }
 
 /// A backend on a cluster once a pin stands: it is up, and where it is held at a number it costs as many replicas.
-fn pinned(b: &mut Backend, exactly: Option<u32>) {
+fn pinned(b: &mut Backend, pin: Pin) {
     let Some(place) = &mut b.place else {
         return;
     };
+    let exactly = pin.exactly;
+    b.pin = Some(pin);
     let since = b.state.since();
     let sleeps = matches!(b.state, State::Asleep { .. } | State::Failed(_));
     if sleeps {

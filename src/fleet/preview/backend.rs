@@ -145,6 +145,9 @@ pub(super) fn tell(
         preview.what.push(match pin.exactly {
             Some(1) => format!("It stays at exactly 1 replica {until}"),
             Some(n) => format!("It stays at exactly {n} replicas {until}"),
+            None if then.place.is_some() => {
+                format!("It is kept at as many as there are, or more, {until}")
+            }
             None => format!("It stays warm {until}: its idle timer rests, a crash is restarted"),
         });
     }

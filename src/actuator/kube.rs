@@ -8,6 +8,7 @@ mod lease;
 mod may;
 mod nudge;
 mod patience;
+mod quiet;
 mod router;
 mod running;
 mod tell;

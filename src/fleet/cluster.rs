@@ -28,6 +28,7 @@ mod take;
 mod told;
 mod undo;
 mod undrain;
+mod verify;
 mod wake;
 mod weigh;
 

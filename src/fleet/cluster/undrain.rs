@@ -1,6 +1,6 @@
 //! Back in service on a cluster.
 
-use super::decide::{scaling, verify, wakes_to};
+use super::decide::wakes_to;
 use super::edit::{Edit, RuleEdit};
 use super::hpa::{choosing, choosing_again};
 use super::keda;
@@ -8,6 +8,7 @@ use super::mark::{Before, Mark};
 use super::place::{Autoscaler, Place};
 use super::plan::{Plan, Step, annotate, merge};
 use super::rule::{Ref, Rule, Weighted};
+use super::verify::{scaling, verify};
 use super::wake;
 use crate::fleet::Backend;
 

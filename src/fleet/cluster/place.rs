@@ -170,7 +170,7 @@ pub enum Owner {
         min: Option<u32>,
         /// Run by Knative: the revision that serves.
         revision: Option<Revision>,
-        /// While it is stopped: the ScaledObject that it makes again, and that could leave it at none.
+        /// While it is stopped: the ScaledObject that it makes again.
         #[serde(default)]
         makes: Option<Box<Autoscaler>>,
     },

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::decide::wakes_to;
 use super::keda;
 use super::mark::{Before, Mark};
 use super::nap;
@@ -64,7 +65,7 @@ fn by_made(plan: &mut Plan, place: &Place, made: &Autoscaler, tail: bool) {
         scaled: Object::new(Kind::Deployment, &object.namespace, &object.name),
         ..place.clone()
     };
-    keda::wake(plan, &then, 1, tail);
+    keda::wake(plan, &then, wakes_to(&then), tail);
 }
 
 /// Has what owns the workload ask for `replicas`, and whether anything but the workload does.

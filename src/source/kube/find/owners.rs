@@ -137,12 +137,11 @@ impl Finder<'_> {
             let class = annotation("serving.kserve.io/autoscalerClass").unwrap_or("hpa");
             let stopped = annotation(STOP) == Some("true");
             let predictor = &service.spec.predictor;
-            let to_zero = stopped && class == "keda" && predictor.min_replicas == Some(0);
-            let makes = to_zero.then(|| {
+            let makes = (stopped && class == "keda").then(|| {
                 let at = Key::new(&key.namespace, &format!("{}-predictor", key.name));
                 Box::new(Autoscaler::Keda {
                     object: self.object(Kind::ScaledObject, &at),
-                    min: 0,
+                    min: predictor.min_replicas.unwrap_or(1),
                     max: predictor.max_replicas.unwrap_or(1).max(1),
                     version: keda_version(self.world),
                     set: Vec::new(),

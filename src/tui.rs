@@ -6,6 +6,7 @@ pub mod app;
 pub mod event;
 pub mod frames;
 pub mod keymap;
+pub mod pin_form;
 pub mod run;
 pub mod terminal;
 pub mod text;

@@ -21,7 +21,8 @@ use super::credentials::Credentials;
 use super::fault::Fault;
 use super::lines;
 use crate::fleet::cluster::Need;
-use crate::fleet::cluster::plan::{MANAGER, Write};
+use crate::fleet::cluster::call::Write;
+use crate::fleet::cluster::plan::MANAGER;
 
 /// How long it may take to say that it is ready.
 const STARTING: Duration = Duration::from_secs(3);

@@ -5,6 +5,7 @@
 //! docs/kubernetes.md.
 
 mod busy;
+pub mod call;
 mod decide;
 pub mod edit;
 mod fixed;

@@ -233,7 +233,11 @@ impl Fleet {
                 return Err(Refusal {
                     kind: RefusalKind::Refused,
                     what: format!("{id} is hosted and cannot {verb}"),
-                    hint: "drain it, or change its weight".into(),
+                    hint: if self.is_on_clusters() {
+                        "r changes its weight".into()
+                    } else {
+                        "drain it, or change its weight".into()
+                    },
                 });
             }
             Ok(backend)

@@ -11,7 +11,8 @@ use serde::Serialize;
 
 use super::Fleet;
 use super::backend::{Backend, Kind, Pin, SleepWay};
-use super::cluster::plan::{Plan, Write};
+use super::cluster::call::Write;
+use super::cluster::plan::Plan;
 use super::figures::over;
 use super::id::{BackendId, ModelId};
 use super::message::{Actor, Command};

@@ -160,12 +160,10 @@ impl Hand {
         let mut done = self.until(limit, &mut idle).await;
         if let (Err(()), Some(n @ 1..)) = (&done, self.runs(id)) {
             let seconds = limit.as_secs();
-            let run = if n == 1 {
-                "request still runs"
-            } else {
-                "requests still run"
-            };
-            let words = format!("{n} {run} after {seconds} s: taken back in {seconds} s more");
+            let words = format!(
+                "{} after {seconds} s: taken back in {seconds} s more",
+                still(n)
+            );
             self.report(plan, words, Some(step), true).await;
             done = self.until(limit, idle).await;
         }
@@ -180,13 +178,11 @@ impl Hand {
         let unread = b.and_then(|b| b.live.error.clone());
         let seconds = limit.as_secs();
         Err(match self.runs(id) {
-            Some(1) => format!(
-                "1 request still runs on {id} after {} s; --force cuts it",
-                2 * seconds
-            ),
-            Some(n) if n > 1 => format!(
-                "{n} requests still run on {id} after {} s; --force cuts them",
-                2 * seconds
+            Some(n @ 1..) => format!(
+                "{} on {id} after {} s; --force cuts {}",
+                still(n),
+                2 * seconds,
+                if n == 1 { "it" } else { "them" }
             ),
             Some(_) => format!(
                 "whether the pods of {id} are idle is not known: they were not read often enough within {seconds} s; --force goes on without"
@@ -203,6 +199,14 @@ impl Hand {
         let seen = self.seen();
         let b = seen.as_ref()?.backend(id)?;
         b.live.running.filter(|_| b.live.error.is_none())
+    }
+}
+
+/// How much still runs, in words.
+fn still(n: u32) -> String {
+    match n {
+        1 => "1 request still runs".to_owned(),
+        n => format!("{n} requests still run"),
     }
 }
 

@@ -10,10 +10,11 @@ use super::engines::Order;
 use super::patience::{Tried, Undone, tried};
 use super::running::Turn;
 use crate::cluster::Fault;
+use crate::fleet::cluster::call::{Write, scale};
 use crate::fleet::cluster::edit::{Edit, RuleEdit};
 use crate::fleet::cluster::mark;
 use crate::fleet::cluster::object::{Kind, Object};
-use crate::fleet::cluster::plan::{Plan, Planned, Step, Write, scale};
+use crate::fleet::cluster::plan::{Plan, Planned, Step};
 
 impl Hand {
     /// Carries out the step at `at`, which changes something; again while what it runs into may pass.

@@ -3,9 +3,9 @@
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::call::Write;
 use super::mark::{self, Mark};
 use super::object::Object;
-use super::plan::Write;
 use super::rule::{Rule, Weighted};
 
 /// New weights for rules of one route.

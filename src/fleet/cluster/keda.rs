@@ -116,8 +116,7 @@ pub(super) fn wake(plan: &mut Plan, place: &Place, replicas: u32, tail: bool) {
             ),
         );
         if tail {
-            plan.holds_lease = true;
-            plan.then(Step::Ready);
+            until_ready(plan);
             plan.then(merge(
                 object,
                 json!({"spec": {"minReplicaCount": min}}),
@@ -149,8 +148,7 @@ pub(super) fn wake(plan: &mut Plan, place: &Place, replicas: u32, tail: bool) {
     );
     plan.or_back(scale(to), scale(place.wanted));
     if tail {
-        plan.holds_lease = true;
-        plan.then(Step::Ready);
+        until_ready(plan);
         // What somebody forced for reasons of their own stays forced.
         let left = place.mark.as_ref();
         let ours = left.is_some_and(|it| it.op == "wake" && it.is_open());
@@ -207,8 +205,7 @@ fn held(plan: &mut Plan, place: &Place, to: u32, tail: bool) {
         ),
     );
     if tail {
-        plan.holds_lease = true;
-        plan.then(Step::Ready);
+        until_ready(plan);
         plan.then(annotate(
             object,
             &[(PAUSED_REPLICAS, None)],
@@ -216,6 +213,12 @@ fn held(plan: &mut Plan, place: &Place, to: u32, tail: bool) {
             "leave it to KEDA again",
         ));
     }
+}
+
+/// What is set for a wake is lifted again under a lease, once a pod is ready.
+fn until_ready(plan: &mut Plan) {
+    plan.holds_lease = true;
+    plan.then(Step::Ready);
 }
 
 /// Whether a pause is what an operation of ours left, which still stands.

@@ -6,8 +6,9 @@ use crossterm::event::{KeyCode, KeyEvent, KeyModifiers, MouseButton, MouseEvent,
 
 use crate::fleet::message::RefusalKind;
 use crate::fleet::{Command, Receipt, Refusal};
-use crate::tui::app::{App, Column, Link, Mode, PinField, Screen};
+use crate::tui::app::{App, Column, Link, Mode, Screen};
 use crate::tui::event::{Effect, Event};
+use crate::tui::pin_form::PinField;
 use crate::tui::update::update;
 
 use super::{app, fixture};

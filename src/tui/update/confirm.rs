@@ -9,8 +9,8 @@ use super::super::app::{App, Mode, Rehearsal};
 use super::super::event::Effect;
 use super::super::view;
 use super::toast;
+use crate::fleet::cluster::call::Write;
 use crate::fleet::cluster::mark::Mark;
-use crate::fleet::cluster::plan::Write;
 use crate::fleet::{Actor, Command, Fleet, Preview, Receipt, Refusal, preview_by};
 
 /// Sends `commands`, after asking where one of them stops work or costs money.

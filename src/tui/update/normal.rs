@@ -2,7 +2,7 @@
 
 use crossterm::event::KeyEvent;
 
-use super::super::app::{App, Column, Lines, Mode, PinForm, Screen};
+use super::super::app::{App, Column, Lines, Mode, Screen};
 use super::super::event::Effect;
 use super::super::keymap::{self, Action};
 use super::super::view;
@@ -10,6 +10,7 @@ use super::super::view::fleet::order::visible_order;
 use super::{confirm, findings, keep_selection_visible, leave, routing, toast};
 use crate::fleet::cluster::holds_exactly;
 use crate::fleet::{BackendId, Command};
+use crate::tui::pin_form::PinForm;
 
 /// The orders that `o` goes through.
 const SORTS: [Column; 7] = [

@@ -3,10 +3,11 @@
 use chrono::TimeDelta;
 use crossterm::event::{KeyCode, KeyEvent};
 
-use super::super::app::{App, Mode, PinField};
+use super::super::app::{App, Mode};
 use super::super::event::Effect;
 use super::confirm;
 use crate::fleet::Command;
+use crate::tui::pin_form::PinField;
 
 pub(super) fn press(app: &mut App, key: KeyEvent) -> Vec<Effect> {
     let Mode::Pin { form, .. } = &mut app.mode else {

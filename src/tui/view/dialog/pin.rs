@@ -3,7 +3,8 @@
 use ratatui::text::{Line, Span};
 
 use super::LABELS;
-use crate::tui::app::{App, PinField, PinForm};
+use crate::tui::app::App;
+use crate::tui::pin_form::{PinField, PinForm};
 use crate::tui::theme::Role;
 
 /// Its lines, with the cursor in the field that has the keyboard.
